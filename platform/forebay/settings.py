@@ -1,0 +1,185 @@
+"""Every setting of Forebay, read from the environment, with its unit in its name; docs/settings.md says what each is for.
+
+A value that does not parse stops the process at once with the variable's name: a typo must not become a default.
+"""
+
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+env = environ.Env()
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+# Where this node keeps what it writes: journal, snapshot, SQLite, demo credentials.
+FOREBAY_VAR_DIR = Path(env.str("FOREBAY_VAR_DIR", default=str(BASE_DIR / "var")))
+
+# --- Django ----------------------------------------------------------------------------------------------------------
+DEBUG = env.bool("FOREBAY_DEBUG", default=False)
+SECRET_KEY = env.str("FOREBAY_SECRET_KEY", default="insecure-until-FOREBAY_SECRET_KEY-is-set-which-make-up-does")
+ALLOWED_HOSTS = env.list("FOREBAY_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("FOREBAY_CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "django_celery_beat",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "tenants",
+    "ingest",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "forebay.urls"
+WSGI_APPLICATION = "forebay.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{FOREBAY_VAR_DIR / 'forebay.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # WAL lets the builder read while the admin writes; IMMEDIATE avoids the upgrade deadlock of two writers.
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        timeout=10, transaction_mode="IMMEDIATE", init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+    )
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = FOREBAY_VAR_DIR / "static"
+# Static files come straight from the packages, so a checkout needs no collectstatic before its console has a style.
+WHITENOISE_USE_FINDERS = True
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{process}] {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("FOREBAY_LOG_LEVEL", default="INFO")},
+}
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Forebay",
+    "DESCRIPTION": "Log ingestion in front of Apache Kafka: a 202 means that the events are in the journal.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+# django-prometheus would open the database in every process that imports it; the builder reports on it instead.
+PROMETHEUS_EXPORT_MIGRATIONS = False
+
+# --- Redis and Celery ------------------------------------------------------------------------------------------------
+FOREBAY_REDIS_URL = env.str("FOREBAY_REDIS_URL", default="redis://127.0.0.1:6379/0")
+FOREBAY_REDIS_TIMEOUT_MS = env.int("FOREBAY_REDIS_TIMEOUT_MS", default=250)
+CELERY_BROKER_URL = env.str("FOREBAY_CELERY_BROKER_URL", default="redis://127.0.0.1:6379/1")
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULE = {
+    "record_key_use": {"task": "tenants.tasks.record_key_use", "schedule": 60.0, "options": {"expires": 60}},
+}
+
+# --- Kafka -----------------------------------------------------------------------------------------------------------
+FOREBAY_KAFKA_BOOTSTRAP_SERVERS = env.str("FOREBAY_KAFKA_BOOTSTRAP_SERVERS", default="127.0.0.1:9092")
+FOREBAY_KAFKA_SECURITY_PROTOCOL = env.str("FOREBAY_KAFKA_SECURITY_PROTOCOL", default="plaintext")
+FOREBAY_KAFKA_SASL_MECHANISM = env.str("FOREBAY_KAFKA_SASL_MECHANISM", default="")
+FOREBAY_KAFKA_SASL_USERNAME = env.str("FOREBAY_KAFKA_SASL_USERNAME", default="")
+FOREBAY_KAFKA_SASL_PASSWORD = env.str("FOREBAY_KAFKA_SASL_PASSWORD", default="")
+FOREBAY_KAFKA_SSL_CA_FILE = env.str("FOREBAY_KAFKA_SSL_CA_FILE", default="")
+
+FOREBAY_TOPIC_DEFAULT = env.str("FOREBAY_TOPIC_DEFAULT", default="logs")
+FOREBAY_TOPIC_CREATE = env.bool("FOREBAY_TOPIC_CREATE", default=True)
+FOREBAY_TOPIC_PARTITIONS = env.int("FOREBAY_TOPIC_PARTITIONS", default=12)
+FOREBAY_TOPIC_REPLICATION_FACTOR = env.int("FOREBAY_TOPIC_REPLICATION_FACTOR", default=1)
+FOREBAY_TOPIC_MIN_INSYNC_REPLICAS = env.int("FOREBAY_TOPIC_MIN_INSYNC_REPLICAS", default=1)
+FOREBAY_TOPIC_VERIFY_INTERVAL_S = env.int("FOREBAY_TOPIC_VERIFY_INTERVAL_S", default=3600)
+
+# `reference` is the batching of the plain Kafka producer services this one is compared with; any single value below
+# overrides its profile.
+FOREBAY_PRODUCER_PROFILE = env.str("FOREBAY_PRODUCER_PROFILE", default="default")
+_profile = {
+    "default": {"batch_size_bytes": 1_000_000, "linger_ms": 20, "compression": "lz4"},
+    "reference": {"batch_size_bytes": 32_768, "linger_ms": 100, "compression": "snappy"},
+}[FOREBAY_PRODUCER_PROFILE]
+FOREBAY_PRODUCER_BATCH_SIZE_BYTES = env.int("FOREBAY_PRODUCER_BATCH_SIZE_BYTES", default=_profile["batch_size_bytes"])
+FOREBAY_PRODUCER_LINGER_MS = env.int("FOREBAY_PRODUCER_LINGER_MS", default=_profile["linger_ms"])
+FOREBAY_PRODUCER_COMPRESSION = env.str("FOREBAY_PRODUCER_COMPRESSION", default=_profile["compression"])
+FOREBAY_PRODUCER_QUEUE_BYTES = env.int("FOREBAY_PRODUCER_QUEUE_BYTES", default=64 * MIB)
+FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS = env.int("FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS", default=120_000)
+FOREBAY_PRODUCER_FLUSH_TIMEOUT_S = env.int("FOREBAY_PRODUCER_FLUSH_TIMEOUT_S", default=10)
+FOREBAY_PRODUCER_STATISTICS_INTERVAL_MS = env.int("FOREBAY_PRODUCER_STATISTICS_INTERVAL_MS", default=5_000)
+
+# --- Journal ---------------------------------------------------------------------------------------------------------
+FOREBAY_JOURNAL_DIR = Path(env.str("FOREBAY_JOURNAL_DIR", default=str(FOREBAY_VAR_DIR / "journal")))
+FOREBAY_JOURNAL_MAX_BYTES = env.int("FOREBAY_JOURNAL_MAX_BYTES", default=2 * GIB)
+FOREBAY_JOURNAL_SEGMENT_BYTES = env.int("FOREBAY_JOURNAL_SEGMENT_BYTES", default=64 * MIB)
+FOREBAY_JOURNAL_ADOPT_INTERVAL_S = env.float("FOREBAY_JOURNAL_ADOPT_INTERVAL_S", default=2.0)
+
+# --- What a request may hold -----------------------------------------------------------------------------------------
+FOREBAY_BODY_MAX_BYTES = env.int("FOREBAY_BODY_MAX_BYTES", default=8 * MIB)
+FOREBAY_EVENT_MAX_BYTES = env.int("FOREBAY_EVENT_MAX_BYTES", default=MIB)
+FOREBAY_REQUEST_MAX_EVENTS = env.int("FOREBAY_REQUEST_MAX_EVENTS", default=10_000)
+FOREBAY_TIMESTAMP_MAX_AGE_S = env.int("FOREBAY_TIMESTAMP_MAX_AGE_S", default=7 * 86_400)
+FOREBAY_TIMESTAMP_MAX_AHEAD_S = env.int("FOREBAY_TIMESTAMP_MAX_AHEAD_S", default=600)
+FOREBAY_METADATA_MAX_ENTRIES = env.int("FOREBAY_METADATA_MAX_ENTRIES", default=64)
+FOREBAY_ACK_TIMEOUT_S = env.float("FOREBAY_ACK_TIMEOUT_S", default=5.0)
+FOREBAY_ERRORS_WAIT_FOR_ACK = env.bool("FOREBAY_ERRORS_WAIT_FOR_ACK", default=False)
+
+# --- Callers ---------------------------------------------------------------------------------------------------------
+FOREBAY_TRUSTED_PROXIES = env.list("FOREBAY_TRUSTED_PROXIES", default=[])
+FOREBAY_ANONYMOUS_REQUESTS_PER_S = env.int("FOREBAY_ANONYMOUS_REQUESTS_PER_S", default=100)
+FOREBAY_QUOTA_LEASE_MS = env.int("FOREBAY_QUOTA_LEASE_MS", default=250)
+
+# --- Snapshot and metrics --------------------------------------------------------------------------------------------
+FOREBAY_SNAPSHOT_FILE = Path(env.str("FOREBAY_SNAPSHOT_FILE", default=str(FOREBAY_VAR_DIR / "snapshot.msgpack")))
+FOREBAY_SNAPSHOT_POLL_MS = env.int("FOREBAY_SNAPSHOT_POLL_MS", default=250)
+FOREBAY_METRICS_TOP_TENANTS = env.int("FOREBAY_METRICS_TOP_TENANTS", default=50)
+
+# --- Processes of one node -------------------------------------------------------------------------------------------
+FOREBAY_HOST = env.str("FOREBAY_HOST", default="127.0.0.1")
+FOREBAY_PORT = env.int("FOREBAY_PORT", default=8000)
+FOREBAY_WORKERS = env.int("FOREBAY_WORKERS", default=1)
+FOREBAY_THREADS = env.int("FOREBAY_THREADS", default=64)
