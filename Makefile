@@ -1,0 +1,86 @@
+# Forebay's entry points. Plain `make` lists them; `make TARGET ARGS=...` hands more arguments to the program behind one.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+# A stamp carries the lock file's checksum: an unchanged lock costs nothing, a changed one is installed again.
+checksum = $(shell cksum < $(1) | cut -d' ' -f1)
+RUNTIME := .venv/.runtime-$(call checksum,requirements.txt)
+DEV := .venv/.dev-$(call checksum,requirements-dev.txt)
+CODE := manage.py platform ingest tenants tests bench
+TESTS := tests/unit tests/contract tests/integration tests/faults tests/e2e
+
+.PHONY: help up test test-unit test-integration test-faults check bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(RUNTIME) ## Run the whole platform on this machine; Ctrl-C stops it (FOREBAY_PORT, default 8000)
+	@exec $(BIN)/python manage.py up $(ARGS)
+
+test: $(DEV) ## Run every test, on a real Kafka, Redis and PostgreSQL
+	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+test-unit: $(DEV) ## Run the tests that need no service (under 30 s)
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+test-integration: $(DEV) ## Run the contract and integration tests
+	@$(BIN)/python -m pytest tests/contract tests/integration $(ARGS)
+
+test-faults: $(DEV) ## Run the fault tests (FULL=1: with the shipped windows)
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
+
+check: export DATABASE_URL = sqlite://:memory:
+check: $(DEV) ## Lint, format, types, layering, docs, migrations
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/python manage.py check --fail-level WARNING
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/python -m pytest -q tests/unit/test_house.py tests/unit/test_docs.py
+
+bench: $(RUNTIME) ## Measure on a real Kafka and print one table
+	@$(BIN)/python -m bench $(ARGS)
+
+LOCKING = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-header --quiet $(ARGS)
+LOCK_HEADER := \# Locked from pyproject.toml, with hashes, for Python 3.11 to 3.13. `make lock` writes it anew.
+
+lock: $(BIN)/uv ## Lock the requirements anew (ARGS=--upgrade takes newer releases)
+	@$(LOCKING) --output-file requirements.txt
+	@$(LOCKING) --output-file requirements-dev.txt --group dev
+	@for file in requirements.txt requirements-dev.txt; do sed -i '1i $(LOCK_HEADER)' $$file; done
+
+clean: ## Remove the virtual environment and the caches; var/ (journal, records, keys) stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
+	@find . -name __pycache__ -type d -not -path './var/*' -prune -exec rm -rf {} +
+
+$(RUNTIME): requirements.txt | $(BIN)/python
+	@$(call install,requirements.txt)
+
+$(DEV): requirements-dev.txt | $(BIN)/python
+	@$(call install,requirements-dev.txt)
+
+$(BIN)/uv: | $(BIN)/python
+	@$(BIN)/python -m pip --disable-pip-version-check install -q uv
+
+# A dot a package: pip's own lines are hundreds, its errors go to standard error and stay visible.
+define install
+echo "installing $$(grep -c == $(1)) packages of $(1) into .venv (once)"
+$(BIN)/python -m pip --disable-pip-version-check install --require-hashes --progress-bar off -r $(1) \
+	| awk '/^(Collecting|Requirement already)/ { printf "."; fflush() } END { print "" }' && touch $@
+endef
+
+# A name on PATH may be a shim for a Python that is not there, and a distribution's python3 may lack ensurepip: each
+# candidate is run before it is chosen.
+USABLE = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+$(BIN)/python:
+	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+		if $$python -c '$(USABLE)' >/dev/null 2>&1; then \
+			echo "making .venv with $$($$python --version)"; exec $$python -m venv --clear .venv; \
+		fi; \
+	done; \
+	echo "Forebay needs Python 3.11, 3.12 or 3.13 with venv: apt-get install python3 python3-venv" \
+		"(or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3)" >&2; exit 1
