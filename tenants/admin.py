@@ -1,0 +1,172 @@
+"""Control plane: the operators' console for plans, tenants and keys. Each write moves the control-plane version."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Count, Model, Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from tenants import api_keys, services
+from tenants.forms import ApiKeyForm
+from tenants.models import LIMIT_FIELDS, ApiKey, ControlPlaneVersion, Plan, Tenant
+
+
+class VersionedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
+    """For models that the snapshot depends on: each write and its version are one transaction."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            ControlPlaneVersion.bump()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_related(request, form, formsets, change)
+            ControlPlaneVersion.bump()
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        with transaction.atomic():
+            super().delete_model(request, obj)
+            ControlPlaneVersion.bump()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with transaction.atomic():
+            super().delete_queryset(request, queryset)
+            ControlPlaneVersion.bump()
+
+
+@admin.register(Plan)
+class PlanAdmin(VersionedAdmin):
+    list_display = ("name", *LIMIT_FIELDS, "requests_per_s_per_address", "tenant_count")
+    search_fields = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
+        plans: QuerySet[Plan] = super().get_queryset(request)
+        return plans.annotate(tenant_count=Count("tenants"))
+
+    @admin.display(description="tenants", ordering="tenant_count")
+    def tenant_count(self, plan: Any) -> int:
+        return int(plan.tenant_count)
+
+
+class ApiKeyInline(admin.TabularInline):  # type: ignore[type-arg]  # it takes no parameter at run time
+    """To look at only: a key is issued, rotated and revoked under API keys, where its secret can be shown."""
+
+    model = ApiKey
+    fields = ("prefix", "name", "scopes", "state", "expires_at", "last_used_at")
+    readonly_fields = fields
+    show_change_link = True
+    can_delete = False
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Tenant)
+class TenantAdmin(VersionedAdmin):
+    list_display = ("name", "display_name", "plan", "status", "default_delivery", "active_keys", "created_at")
+    list_filter = ("status", "plan", "default_delivery")
+    list_select_related = ("plan",)
+    search_fields = ("name", "display_name")
+    actions = ("suspend", "resume")
+    inlines = (ApiKeyInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("name", "created_at") if obj else ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
+        unexpired = Q(api_keys__expires_at=None) | Q(api_keys__expires_at__gt=timezone.now())
+        active = Count("api_keys", filter=Q(api_keys__revoked_at=None) & unexpired)
+        tenants: QuerySet[Tenant] = super().get_queryset(request)
+        return tenants.annotate(active_keys=active)
+
+    @admin.display(description="active keys", ordering="active_keys")
+    def active_keys(self, tenant: Any) -> int:
+        return int(tenant.active_keys)
+
+    @admin.action(description="Suspend: refuse their requests", permissions=["change"])
+    def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
+        for tenant in queryset:
+            if services.tenant_suspend(tenant=tenant):
+                self.log_change(request, tenant, "Suspended.")
+        self.message_user(request, "Suspended. Workers refuse their requests within a second.")
+
+    @admin.action(description="Resume: take their requests again", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
+        for tenant in queryset:
+            if services.tenant_resume(tenant=tenant):
+                self.log_change(request, tenant, "Resumed.")
+        self.message_user(request, "Resumed. Workers take their requests within a second.")
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state, state.capitalize()) for state in ("active", "expired", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        expired = Q(expires_at__lte=timezone.now())
+        chosen = {
+            "active": queryset.filter(revoked_at=None).exclude(expired),
+            "expired": queryset.filter(expired, revoked_at=None),
+            "revoked": queryset.exclude(revoked_at=None),
+        }
+        return chosen.get(self.value() or "", queryset)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(VersionedAdmin):
+    form = ApiKeyForm
+    ordering = ("tenant__name", "-created_at")
+    list_display = ("prefix", "name", "tenant", "scopes", "state", "expires_at", "last_used_at")
+    list_filter = (StateFilter, "tenant__plan")
+    list_select_related = ("tenant",)
+    search_fields = ("prefix", "name", "tenant__name")
+    autocomplete_fields = ("tenant",)
+    date_hierarchy = "created_at"
+    actions = ("rotate", "revoke")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return (*ApiKeyForm.Meta.fields, *self.get_readonly_fields(request, obj)[1:]) if obj else ApiKeyForm.Meta.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("tenant", "prefix", "state", "replaces", "created_at", "last_used_at", "revoked_at") if obj else ()
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        return super().get_search_results(request, queryset, api_keys.prefix_of(search_term))
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            self._show_once(request, obj, services.key_mint(key=obj))
+
+    @admin.action(description="Rotate: issue successors; the old keys work 24 hours more", permissions=["change"])
+    def rotate(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        for key in queryset.select_related("tenant"):
+            try:
+                new, secret = services.key_rotate(key=key)
+            except services.KeyNotRotatable as refusal:
+                self.message_user(request, str(refusal), messages.ERROR)
+            else:
+                self.log_change(request, key, f"Rotated to fb_{new.prefix}.")
+                self._show_once(request, new, secret)
+
+    @admin.action(description="Revoke: refuse them from now on", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        for key in queryset:
+            if services.key_revoke(key=key):
+                self.log_change(request, key, "Revoked.")
+        self.message_user(request, "Revoked. Workers refuse them within a second.")
+
+    def _show_once(self, request: HttpRequest, key: ApiKey, secret: str) -> None:
+        text = f"Copy the key {key.name} of {key.tenant} now, it is not shown again: {secret}"
+        self.message_user(request, text, messages.WARNING)
