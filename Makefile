@@ -76,11 +76,11 @@ endef
 # A name on PATH may be a shim for a Python that is not there, and a distribution's python3 may lack ensurepip: each
 # candidate is run before it is chosen.
 USABLE = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+FOUND = $(firstword $(foreach python,$(or $(PYTHON),python3.13 python3.12 python3.11 python3),$(shell \
+	$(python) -c '$(USABLE)' >/dev/null 2>&1 && echo $(python))))
+LACKING = Forebay needs Python 3.11, 3.12 or 3.13 with venv: apt-get install python3 python3-venv \
+	(or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3)
+
 $(BIN)/python:
-	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
-		if $$python -c '$(USABLE)' >/dev/null 2>&1; then \
-			echo "making .venv with $$($$python --version)"; exec $$python -m venv --clear .venv; \
-		fi; \
-	done; \
-	echo "Forebay needs Python 3.11, 3.12 or 3.13 with venv: apt-get install python3 python3-venv" \
-		"(or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3)" >&2; exit 1
+	@python=$(or $(FOUND),$(error $(LACKING))); echo "making .venv with $$($$python --version)" && \
+		$$python -m venv --clear .venv

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,13 +100,22 @@ def install(libs_dir: Path = LIBS_DIR, *, say: Say) -> None:
             _resolve(libs_dir)
 
 
-def prepare(directory: Path, node: Node, voters: Sequence[Node] = (), *, libs_dir: Path = LIBS_DIR) -> None:
+def prepare(
+    directory: Path,
+    node: Node,
+    voters: Sequence[Node] = (),
+    *,
+    overrides: Mapping[str, str] | None = None,
+    libs_dir: Path = LIBS_DIR,
+) -> None:
     """Writes the node's property files and formats its storage once; ports may differ from one start to the next.
 
-    `voters` are all nodes of the cluster, this one included; none means a cluster of one.
+    `voters` are all nodes of the cluster, this one included; none means a cluster of one. `overrides` are broker
+    properties that win over ours.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    lines = [f"{name}={value}" for name, value in _properties(directory, node, voters or (node,)).items()]
+    properties = _properties(directory, node, voters or (node,)) | dict(overrides or {})
+    lines = [f"{name}={value}" for name, value in properties.items()]
     _properties_file(directory).write_text("\n".join(lines) + "\n")
     (directory / "log4j2.properties").write_text(_LOGGING)
     if not (directory / "data" / "meta.properties").exists():

@@ -54,10 +54,13 @@ def initialise(directory: Path) -> None:
 
 
 def command(directory: Path, port: int, *, host: str = "127.0.0.1", durable: bool = True) -> Command:
-    """A loopback server without a Unix socket; `durable=False` gives up power-loss safety for the speed of tests."""
+    """A loopback server without a Unix socket; `durable=False` gives up power-loss safety for the speed of tests.
+
+    What was committed survives the server's death either way: only the kernel's own death loses it.
+    """
     options = {"listen_addresses": host, "port": str(port), "unix_socket_directories": "", "max_connections": "200"}
     if not durable:
-        options |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+        options |= {"fsync": "off", "full_page_writes": "off"}
     settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     return Command([*_as_service_user(), str(find_binary("postgres")), "-D", str(directory), *settings], cwd=Path("/"))
 
