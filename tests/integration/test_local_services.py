@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from django.db import connection
 from redis import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -98,21 +99,26 @@ def test_a_frozen_redis_times_out_and_answers_when_thawed(own_redis: RedisServer
 
 
 def test_a_killed_database_keeps_what_was_committed(own_postgres: PostgresServer) -> None:
-    with psycopg.connect(own_postgres.url) as connection:
-        connection.execute("CREATE TABLE kept (n int)")
-        connection.execute("INSERT INTO kept VALUES (1)")
+    with psycopg.connect(own_postgres.url) as session:
+        session.execute("CREATE TABLE kept (n int)")
+        session.execute("INSERT INTO kept VALUES (1)")
 
     own_postgres.kill()
     own_postgres.start()
 
-    with psycopg.connect(own_postgres.url) as connection:
-        assert connection.execute("SELECT n FROM kept").fetchall() == [(1,)]
+    with psycopg.connect(own_postgres.url) as session:
+        assert session.execute("SELECT n FROM kept").fetchall() == [(1,)]
 
 
 def test_the_database_does_not_run_as_root(own_postgres: PostgresServer) -> None:
     owner = Path(f"/proc/{own_postgres.program.pid}").stat().st_uid
 
     assert owner != 0
+
+
+@pytest.mark.django_db
+def test_the_orm_of_a_run_with_services_is_on_the_real_database() -> None:
+    assert connection.vendor == "postgresql"
 
 
 @pytest.mark.parametrize("service", ["own_kafka", "own_redis", "own_postgres"])
