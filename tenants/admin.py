@@ -16,11 +16,7 @@ from tenants.models import LIMIT_FIELDS, ApiKey, ControlPlaneVersion, Plan, Tena
 class VersionedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
     """For models that the snapshot depends on: each write and its version are one transaction."""
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        with transaction.atomic():
-            super().save_model(request, obj, form, change)
-            ControlPlaneVersion.bump()
-
+    # The last step of every form and every editable list, after save_model() and in the transaction of both.
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         with transaction.atomic():
             super().save_related(request, form, formsets, change)

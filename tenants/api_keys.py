@@ -12,6 +12,9 @@ import secrets
 import string
 from typing import NamedTuple
 
+LAST_USED_HASH = "forebay:key_last_used"
+"""The Redis hash in which workers leave key id -> wall seconds, and from which a Celery task takes them."""
+
 _PREFIX_ALPHABET = string.ascii_lowercase + string.digits
 _SHAPE = re.compile(r"fb_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
 

@@ -12,9 +12,9 @@ from celery import shared_task
 from django.conf import settings
 from django.db import transaction
 
+from tenants.api_keys import LAST_USED_HASH
 from tenants.models import ApiKey
 
-KEY_LAST_USED = "forebay:key_last_used"
 _CHUNK_FIELDS = 500
 # A worker may write a newer time between our read and our delete: then the field stays for the next run.
 _REMOVE_UNCHANGED = """
@@ -45,11 +45,11 @@ def record_key_use() -> int:
 def _move_all(client: redis.Redis) -> int:
     moved, cursor = 0, 0
     while True:
-        cursor, answer = client.hscan(KEY_LAST_USED, cursor, count=_CHUNK_FIELDS)
+        cursor, answer = client.hscan(LAST_USED_HASH, cursor, count=_CHUNK_FIELDS)
         fields = cast(dict[str, str], answer)
         if fields:
             moved += _record(fields)
-            client.eval(_REMOVE_UNCHANGED, 1, KEY_LAST_USED, *(text for pair in fields.items() for text in pair))
+            client.eval(_REMOVE_UNCHANGED, 1, LAST_USED_HASH, *(text for pair in fields.items() for text in pair))
         if cursor == 0:
             return moved
 
@@ -72,5 +72,5 @@ def _parse(fields: dict[str, str]) -> dict[int, datetime]:
         try:
             used_at[int(key_id)] = datetime.fromtimestamp(min(float(used_wall_s), wall_s), UTC)
         except (ValueError, OverflowError):
-            log.warning("%s holds a field that is no key's last use: %.40r %.40r", KEY_LAST_USED, key_id, used_wall_s)
+            log.warning("%s holds a field that is no key's last use: %.40r %.40r", LAST_USED_HASH, key_id, used_wall_s)
     return used_at

@@ -23,7 +23,7 @@ class Command(BaseCommand):
     help = "Issue an API key to a tenant. The key is printed once; only its SHA-256 is stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("tenant", metavar="TENANT")
+        parser.add_argument("tenant", metavar="TENANT", help="Whose events it sends.")
         parser.add_argument("--name", default="default", help="What uses it, such as web-frontend (default: default).")
         parser.add_argument(
             "--scopes", nargs="+", choices=Scope.values, default=[Scope.INGEST.value], help="Default: ingest."
