@@ -51,7 +51,7 @@ class ApiKeyInline(admin.TabularInline):  # type: ignore[type-arg]  # it takes n
     """To look at only: a key is issued, rotated and revoked under API keys, where its secret can be shown."""
 
     model = ApiKey
-    fields = ("prefix", "name", "scopes", "state", "expires_at", "last_used_at")
+    fields = ("prefix", "name", "scope_names", "state", "expires_at", "last_used_at")
     readonly_fields = fields
     show_change_link = True
     can_delete = False
@@ -67,6 +67,7 @@ class ApiKeyInline(admin.TabularInline):  # type: ignore[type-arg]  # it takes n
 @admin.register(Tenant)
 class TenantAdmin(VersionedAdmin):
     list_display = ("name", "display_name", "plan", "status", "default_delivery", "active_keys", "created_at")
+    fields = ("name", "display_name", "plan", "status", "default_delivery")
     list_filter = ("status", "plan", "default_delivery")
     list_select_related = ("plan",)
     search_fields = ("name", "display_name")
@@ -74,7 +75,7 @@ class TenantAdmin(VersionedAdmin):
     inlines = (ApiKeyInline,)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("name", "created_at") if obj else ()
+        return ("name",) if obj else ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         unexpired = Q(api_keys__expires_at=None) | Q(api_keys__expires_at__gt=timezone.now())
@@ -122,7 +123,7 @@ class StateFilter(admin.SimpleListFilter):
 class ApiKeyAdmin(VersionedAdmin):
     form = ApiKeyForm
     ordering = ("tenant__name", "-created_at")
-    list_display = ("prefix", "name", "tenant", "scopes", "state", "expires_at", "last_used_at")
+    list_display = ("prefix", "name", "tenant", "scope_names", "state", "expires_at", "last_used_at")
     list_filter = (StateFilter, "tenant__plan")
     list_select_related = ("tenant",)
     search_fields = ("prefix", "name", "tenant__name")

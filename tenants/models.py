@@ -138,6 +138,10 @@ class ApiKey(Limits):
         return Quota(**{field: getattr(self, field) for field in LIMIT_FIELDS})
 
     @property
+    def scope_names(self) -> str:
+        return ", ".join(self.scopes)
+
+    @property
     def state(self) -> str:
         if self.revoked_at is not None:
             return "revoked"
