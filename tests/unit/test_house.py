@@ -17,7 +17,15 @@ MODULE_MAX_LINES = 400
 LAYERS = {
     "tenants": ["ingest"],
     "ingest.dataplane": ["django", "rest_framework", "celery", "ingest.api", "ingest.protocols", "ingest.models"],
-    "ingest.protocols": ["django", "rest_framework", "celery", "redis", "confluent_kafka", "socket", "ingest.api"],
+    "ingest.protocols": [
+        "django",
+        "rest_framework",
+        "celery",
+        "redis",
+        "socket",
+        "ingest.api",
+        "ingest.dataplane.pipeline",
+    ],
     "ingest.dataplane.producer": ["ingest.dataplane.pipeline"],
     "ingest.dataplane.faults": ["ingest.dataplane.producer", "ingest.dataplane.journal", "ingest.dataplane.routing"],
     "ingest.dataplane.errors": ["ingest.dataplane.producer", "ingest.dataplane.journal", "ingest.dataplane.routing"],
