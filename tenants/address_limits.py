@@ -68,6 +68,10 @@ class AddressLimits:
         self._retry_at_s = 0.0
         self.redis_available = True
 
+    @property
+    def remembered(self) -> int:
+        return len(self._windows)
+
     def admit(self, address: str, key_id: str | None, limit_per_s: int) -> Refusal | None:
         """Count one request of an address with a key, or with none that is valid; a limit of 0 is off.
 
@@ -119,7 +123,7 @@ class AddressLimits:
         if not self._asks_redis():
             return None
         try:
-            (grant,) = call_scripts(self._redis, [(WINDOW, redis_key, (limit, wanted, WINDOW_TTL_MS))])
+            (grant,) = call_scripts(self._redis, [(WINDOW, redis_key, (limit, wanted, 0, WINDOW_TTL_MS))])
         except RedisError:
             grant = None
         self._note_redis(grant is not None)

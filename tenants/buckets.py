@@ -23,13 +23,16 @@ ORDERS_PER_PIPELINE: Final = 500
 
 
 class Order(NamedTuple):
-    """Take up to `want` of a limit; a negative `want` hands an unspent lease back."""
+    """Take up to `want` of a limit, `owed` of it in any case; a negative `want` hands an unspent lease back."""
 
     limit: Limit
     want: float
+    owed: float = 0.0
 
 
 class Grant(NamedTuple):
+    """What was given and what is left, which is below zero while all processes wait for a debt to be paid."""
+
     granted: float
     left: float
 
@@ -113,8 +116,8 @@ class RedisBuckets:
         limit = order.limit
         if limit.is_daily:
             today = datetime.fromtimestamp(self._wall_clock(), UTC).date()
-            return WINDOW, f"{limit.redis_key}:{today}", (limit.limit, order.want, DAY_TTL_MS)
-        return BUCKET, limit.redis_key, (limit.burst, limit.limit, order.want)
+            return WINDOW, f"{limit.redis_key}:{today}", (limit.limit, order.want, order.owed, DAY_TTL_MS)
+        return BUCKET, limit.redis_key, (limit.burst, limit.limit, order.want, order.owed)
 
 
 class LocalShare:
@@ -133,7 +136,7 @@ class LocalShare:
     def take(self, order: Order, left: float) -> Grant:
         with self._lock:
             share = self._shares.get(order.limit) or self._open(order.limit, left)
-            granted = share.take(order.want, self._clock())
+            granted = share.take(order.want, self._clock(), owed=order.owed)
             return Grant(granted, share.tokens * self._process_count)
 
     def forget(self, limit: Limit) -> None:

@@ -7,7 +7,7 @@ by the refill thread, and each side merely reads the other's numbers, so the int
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from tenants.buckets import Grant
+from tenants.buckets import Grant, Order
 from tenants.quotas import Limit, Refusal, RefusalKind, What
 
 # A refusal always names a moment that lies ahead, however late the answer of Redis is.
@@ -17,8 +17,10 @@ MIN_RESET_S: Final = 0.001
 class Lease:
     """What was granted to this process and what it has spent of one limit; the difference may be a debt.
 
-    Without an answer yet a process admits into debt, up to one maximal request: a fresh one refuses nobody who has
-    quota. After a short answer (the shared bucket is empty) it admits only while something is left of the lease.
+    Out of debt it admits any one request. Beyond, it admits into debt what the shared bucket was last seen to hold, up
+    to one maximal request; before the first answer that is taken to be all of it, so a fresh process refuses nobody who
+    has quota. The next answer takes the debt over into the shared bucket. When that says it is empty, nothing is
+    admitted beyond what is left of the lease and one request, until the bucket is out of debt itself.
     """
 
     __slots__ = (
@@ -26,6 +28,7 @@ class Lease:
         "_demand",
         "_help_out",
         "asked_at_s",
+        "credit",
         "demanded",
         "granted",
         "left",
@@ -58,6 +61,7 @@ class Lease:
         self.granted = 0.0
         self.spent = 0.0
         self.left = float(limit.burst)
+        self.credit = max_debt
         self.short = False
         self.reset_at_s = 0.0
         self.demanded = False
@@ -67,9 +71,9 @@ class Lease:
 
     # --- under the lane lock ---------------------------------------------------------------------------------------
     def demand(self) -> None:
-        """Ask the refill thread for more, at most once until it has answered."""
-        if self.short:
-            return  # the refill thread comes back by itself when there can be something
+        """Ask the refill thread for more, at most once until it has answered, and again when it becomes urgent."""
+        if self.short and self.spent <= self.granted:
+            return  # there is nothing to be had yet, and the refill thread comes back by itself when there is
         if not self.demanded:
             self.asked_at_s = self._clock()
             self.demanded = True
@@ -81,9 +85,11 @@ class Lease:
         """Decide about a request that the lease does not cover."""
         if amount > self.limit.burst:
             return self._refusal(RefusalKind.EXCEEDS_BURST, 0.0)
+        if self.spent < self.granted:
+            return None
         if self.short:
-            return None if self.spent < self.granted else self.exhaustion()
-        missing = self.spent + amount - self.granted - self.max_debt
+            return self.exhaustion()
+        missing = self.spent + amount - self.granted - self.credit
         if missing <= 0:
             return None
         # Redis is late with its answer: the local share steps in, as it does when Redis is away.
@@ -93,12 +99,13 @@ class Lease:
 
     # --- any thread ------------------------------------------------------------------------------------------------
     def exhaustion(self) -> Refusal:
-        return self._refusal(RefusalKind.EXHAUSTED, self._wait_s(self.spent - self.granted + 1))
+        return self._refusal(RefusalKind.EXHAUSTED, self._wait_s(self.spent - self.granted))
 
-    def _wait_s(self, missing: float) -> float:
-        announced_s = self.reset_at_s - self._clock() if self.short else 0.0
+    def _wait_s(self, debt: float) -> float:
+        """The announced moment, and later by what was admitted into debt since."""
+        announced_s = max(0.0, self.reset_at_s - self._clock()) if self.short else 0.0
         refill_per_s = self.limit.refill_per_s
-        return max(announced_s, missing / refill_per_s if refill_per_s else 0.0, MIN_RESET_S)
+        return max(MIN_RESET_S, announced_s + (debt / refill_per_s if refill_per_s else 0.0))
 
     def _refusal(self, kind: RefusalKind, reset_s: float) -> Refusal:
         limit = self.limit
@@ -106,16 +113,24 @@ class Lease:
         return Refusal(kind, limit.scope, limit.what, limit.limit, limit.burst, used, reset_s)
 
     # --- the refill thread -----------------------------------------------------------------------------------------
-    def want(self) -> float:
-        """What brings the lease back to its full size, debts paid."""
-        return max(0.0, self.size - (self.granted - self.spent))
+    def order(self) -> Order:
+        """What pays the debt and brings the lease back to its full size."""
+        balance = self.granted - self.spent
+        return Order(self.limit, max(0.0, self.size - balance), max(0.0, -balance))
+
+    def settle(self) -> float:
+        """Bring the lease to nothing and return what it owed, less than zero where something was left."""
+        owed = self.spent - self.granted
+        self.granted += owed
+        return owed
 
     def accept(self, want: float, grant: Grant, reset_at_s: float) -> None:
         """Book an answer. The order of the writes matters to the thread that charges beside this one."""
         self.granted += grant.granted
         self.left = grant.left
+        self.credit = max(0.0, min(self.max_debt, grant.left))
         self.refill_above = self.granted - self.size / 2
-        self.urgent_above = self.granted + self.max_debt / 2
+        self.urgent_above = self.granted + self.credit / 2
         self.reset_at_s = reset_at_s
         # Grants are rounded to a millionth on their way through Redis.
         self.short = grant.granted < want - 0.001
@@ -145,6 +160,8 @@ class Allowance:
         Call it under the lane lock. Does not block. A request must not hold more events or bytes than the LeaseBook was
         told a request may.
         """
+        if not self.leases:
+            return None
         for lease in self._event_leases:
             if lease.spent + events > lease.granted and (refusal := lease.refuse(events)) is not None:
                 return refusal

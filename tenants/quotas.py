@@ -96,7 +96,7 @@ def limits_of(tenant: str, scope: Scope, key_id: str, quota: Quota) -> list[Limi
 
 
 class TokenBucket:
-    """Capacity and refill rate; it gives what it has, never more. Not thread-safe; `now_s` is monotonic."""
+    """Capacity and refill rate. Not thread-safe; `now_s` is monotonic."""
 
     __slots__ = ("capacity", "refill_per_s", "refilled_at_s", "tokens")
 
@@ -106,11 +106,14 @@ class TokenBucket:
         self.refilled_at_s = now_s
         self.tokens = capacity if tokens is None else min(capacity, tokens)
 
-    def take(self, want: float, now_s: float) -> float:
-        """Take up to `want` tokens and return how many that were; a negative `want` puts tokens back."""
+    def take(self, want: float, now_s: float, *, owed: float = 0.0) -> float:
+        """Take up to `want` tokens and return how many that were; a negative `want` puts tokens back.
+
+        What is `owed` (at most `want`) is granted even where it is not there: the bucket goes below zero.
+        """
         elapsed_s = max(0.0, now_s - self.refilled_at_s)
         filled = min(self.capacity, self.tokens + elapsed_s * self.refill_per_s)
-        granted = min(want, filled)
+        granted = min(want, max(filled, owed))
         self.tokens = min(self.capacity, filled - granted)
         self.refilled_at_s = max(self.refilled_at_s, now_s)
         return granted

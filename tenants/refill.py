@@ -100,7 +100,7 @@ class Refill:
             self._housekeeping_at_s = now_s + self._housekeeping_s
             self._housekeeping()
         leases = self._waiting(now_s)
-        orders = [Order(lease.limit, lease.want()) for lease in leases]
+        orders = [lease.order() for lease in leases]
         answers = self._ask_redis(orders, now_s)
         for lease, order, answer in zip(leases, orders, answers, strict=True):
             self._answer(lease, order, self._share(order, lease.left) if answer is None else answer)
@@ -149,9 +149,9 @@ class Refill:
             lease.demand()
 
     def _wait_s(self, lease: Lease, want: float, grant: Grant) -> float:
-        """Until the lease is out of debt, or a good deal fuller where it is already."""
+        """Until the shared bucket is out of debt and has one token, or a good deal where the lease still has some."""
         balance = lease.granted + grant.granted - lease.spent
-        missing = min(want - grant.granted, lease.size / TOP_UPS) if balance >= 1 else 1 - balance
+        missing = (min(want - grant.granted, lease.size / TOP_UPS) if balance >= 1 else 1.0) - grant.left
         if self.redis_available:
             return lease.limit.wait_s(missing, self._wall_clock())
         return self._local.wait_s(lease.limit, max(0.0, missing))
@@ -160,10 +160,11 @@ class Refill:
         return lease in self._due_s
 
     def hand_back(self, leases: list[Lease]) -> None:
-        """Return what is unspent. Local tokens go with the rest: a bucket never holds more than its burst anyway."""
-        unspent = [(lease, lease.granted - lease.spent) for lease in leases if lease.granted > lease.spent]
-        if not unspent or not self.redis_available:
-            return
-        for lease, tokens in unspent:
-            lease.granted -= tokens
-        self._buckets.take([Order(lease.limit, -tokens) for lease, tokens in unspent])
+        """Return what is unspent and report what is owed; tokens of the local share go with the rest.
+
+        That is harmless: a bucket never holds more than its burst.
+        """
+        owing = [(lease.limit, lease.settle()) for lease in leases]
+        orders = [Order(limit, owed, max(0.0, owed)) for limit, owed in owing if owed]
+        if orders and self.redis_available:
+            self._buckets.take(orders)
