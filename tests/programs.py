@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from forebay.local.command import Command
@@ -97,10 +97,16 @@ def is_running(pid: int) -> bool:
 
 def wait_for_exit(pids: list[int], deadline_s: float) -> list[int]:
     """Blocks until all are gone; returns those that are not at the deadline."""
+    poll_until(lambda: not any(map(is_running, pids)), deadline_s)
+    return [pid for pid in pids if is_running(pid)]
+
+
+def poll_until(condition: Callable[[], bool], deadline_s: float) -> bool:
+    """Whether the condition came true before the deadline."""
     give_up_s = time.monotonic() + deadline_s
-    while (left := [pid for pid in pids if is_running(pid)]) and time.monotonic() < give_up_s:
+    while not (met := condition()) and time.monotonic() < give_up_s:
         time.sleep(0.05)
-    return left
+    return met
 
 
 def run(argv: list[str], *, env: Mapping[str, str], cwd: Path, deadline_s: float = 120.0) -> str:
