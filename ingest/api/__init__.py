@@ -1,0 +1,1 @@
+"""The HTTP side of ingestion: thin views over the data plane."""

@@ -1,4 +1,4 @@
-"""The Celery application. Tasks live in each app's tasks.py; a task message is a hint, the table is the truth (ADR 0005)."""
+"""The Celery application. Tasks live in each app's tasks.py; a message is a hint, the table is the truth."""
 
 import os
 

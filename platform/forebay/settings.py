@@ -1,4 +1,4 @@
-"""Every setting of Forebay, read from the environment, with its unit in its name; docs/settings.md says what each is for.
+"""Every setting of Forebay, read from the environment, its unit in its name; docs/settings.md says what each is for.
 
 A value that does not parse stops the process at once with the variable's name: a typo must not become a default.
 """
@@ -181,5 +181,6 @@ FOREBAY_METRICS_TOP_TENANTS = env.int("FOREBAY_METRICS_TOP_TENANTS", default=50)
 # --- Processes of one node -------------------------------------------------------------------------------------------
 FOREBAY_HOST = env.str("FOREBAY_HOST", default="127.0.0.1")
 FOREBAY_PORT = env.int("FOREBAY_PORT", default=8000)
+FOREBAY_NODES = env.int("FOREBAY_NODES", default=1)
 FOREBAY_WORKERS = env.int("FOREBAY_WORKERS", default=1)
 FOREBAY_THREADS = env.int("FOREBAY_THREADS", default=64)

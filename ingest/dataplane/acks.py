@@ -1,0 +1,79 @@
+"""Requests that wait for Kafka's acknowledgement, and how many may.
+
+Data plane. The poll thread reports, the request's own thread waits, outside of the lane lock. The budget keeps waiting
+senders from taking the threads of everybody else.
+"""
+
+import threading
+from collections import Counter
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, Message
+
+
+class Place(NamedTuple):
+    """Where an acknowledged record is."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+Result = Place | KafkaError
+
+
+class Acknowledgements:
+    """What Kafka said of each record of a request that waits. `results` by index: a Place in Kafka or a KafkaError."""
+
+    def __init__(self, expected: int) -> None:
+        self.results: dict[int, Result] = {}
+        self.answered: dict[int, Result] | None = None
+        self._missing = expected
+        self._complete = threading.Event()
+
+    def report(self, index: int, error: KafkaError | None, message: Message) -> None:
+        """On the poll thread, once a record."""
+        place = Place(message.topic() or "", message.partition() or 0, message.offset() or 0)
+        self.results[index] = place if error is None else error
+        self._missing -= 1
+        if not self._missing:
+            self._complete.set()
+
+    def wait(self, timeout_s: float) -> dict[int, Result]:
+        """Block until every record has been reported or the time is over. What is returned is what the sender is told;
+        records reported later go their usual way."""
+        self._complete.wait(timeout_s)
+        self.answered = dict(self.results)
+        return self.answered
+
+    def tells(self, index: int) -> bool:
+        """Whether the sender has been, or surely will be, told what became of a reported record."""
+        return self.answered is None or index in self.answered
+
+
+class AckBudget:
+    """At most half of a worker's threads wait, and a quarter of them for one tenant. Thread-safe, never blocks."""
+
+    def __init__(self, threads: int) -> None:
+        self._most = max(1, threads // 2)
+        self._most_of_tenant = max(1, threads // 4)
+        self._waiting: Counter[str] = Counter()
+        self._total = 0
+        self._lock = threading.Lock()
+
+    def take(self, tenant: str) -> bool:
+        """Whether one more request of this tenant may wait; if so, `give_back` is owed."""
+        with self._lock:
+            if self._total >= self._most or self._waiting[tenant] >= self._most_of_tenant:
+                return False
+            self._total += 1
+            self._waiting[tenant] += 1
+            return True
+
+    def give_back(self, tenant: str) -> None:
+        """The wait is over."""
+        with self._lock:
+            self._total -= 1
+            self._waiting[tenant] -= 1
+            if not self._waiting[tenant]:
+                del self._waiting[tenant]

@@ -1,0 +1,147 @@
+"""How a backlog leaves: pending records of this worker's journal, and of dead workers' it has adopted, are produced.
+
+Data plane. One thread a worker. A (tenant, topic) with a backlog is *behind*: the lane only appends its new events and
+the drain alone produces them, until none is left; so nothing overtakes. Both decide under the lane lock.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+
+from ingest.dataplane import metrics
+from ingest.dataplane.delivery import InFlight, Place
+from ingest.dataplane.journal import Journal, JournalLocked, orphans
+from ingest.dataplane.partitioning import UNASSIGNED
+from ingest.dataplane.policy import TopicPolicy
+from ingest.dataplane.producer import EventProducer
+from ingest.dataplane.segments import IN_FLIGHT, PENDING, Accept, Segment
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.05
+# A topic whose records have just come back is left alone for this long.
+BACK_OFF_S = 1.0
+
+
+class Drain:
+    """The backlog of one worker. `behind` counts pending records by (tenant, topic); the lane lock guards it."""
+
+    def __init__(
+        self,
+        lane_lock: threading.Lock,
+        producer: EventProducer,
+        completed: "deque[InFlight]",
+        topics: Callable[[], dict[str, TopicPolicy]],
+        own: Journal,
+    ) -> None:
+        self.behind: Counter[tuple[str, str]] = Counter()
+        self.own = own
+        self.adopted: list[Journal] = []
+        self._lane_lock = lane_lock
+        self._producer = producer
+        self._completed = completed
+        self._topics = topics
+        self._not_before_s: dict[str, float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._drain_for_ever, name="drain", daemon=True)
+
+    def start(self) -> None:
+        """Begin to drain."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop draining; what is pending stays in the journal. Journals stay open for the last settlements."""
+        self._stop.set()
+        self._thread.join()
+
+    def release(self, in_flight: InFlight, indexes: list[int]) -> None:
+        """On the poll thread: records came back. They are pending again and their (tenant, topic) is behind."""
+        if not indexes:
+            return
+        with self._lane_lock:
+            in_flight.journal.mark(in_flight.segment, in_flight.at, in_flight.sequence, indexes, PENDING)
+            self.behind[in_flight.tenant, in_flight.topic] += len(indexes)
+            self._not_before_s[in_flight.topic] = time.monotonic() + BACK_OFF_S
+
+    def adopt(self, root: Path, *, segment_bytes: int, max_bytes: int) -> None:
+        """Take over the journals of dead workers. Several processes may try: the lock decides."""
+        known = {journal.name for journal in self._journals()}
+        for directory in orphans(root):
+            if directory.name in known:
+                continue
+            with contextlib.suppress(JournalLocked, FileNotFoundError):
+                self._take_over(Journal.adopt(directory, segment_bytes=segment_bytes, max_bytes=max_bytes))
+
+    @property
+    def pending(self) -> int:
+        """Records that wait, in this worker's journal and in those it has adopted."""
+        return sum(journal.pending for journal in self._journals())
+
+    def close_journals(self) -> None:
+        """After the last settlement: let all journals go."""
+        for journal in self._journals():
+            journal.close()
+
+    def _take_over(self, journal: Journal) -> None:
+        log.info("journal %s: adopted with %d pending events", journal.name, journal.pending)
+        metrics.JOURNAL_ADOPTED.inc()
+        metrics.JOURNAL_DAMAGED_FRAMES.inc(journal.damaged_frames)
+        waiting: Counter[tuple[str, str]] = Counter()
+        for _, _, accept, indexes in journal.backlog():
+            waiting.update((accept.tenant, accept.records[index][0]) for index in indexes)
+        with self._lane_lock:
+            self.behind.update(waiting)
+            self.adopted.append(journal)
+
+    def _journals(self) -> list[Journal]:
+        return [*self.adopted, self.own]
+
+    def _drain_for_ever(self) -> None:
+        while not self._stop.wait(IDLE_S):
+            for journal in self._journals():
+                if journal.pending:
+                    self._drain_once(journal)
+                elif journal is not self.own and not journal.unsettled:
+                    self.adopted.remove(journal)
+                    journal.close()
+
+    def _drain_once(self, journal: Journal) -> None:
+        """One pass over the backlog, oldest first, until librdkafka's queue is full."""
+        for segment, at, accept, indexes in journal.backlog():
+            if self._stop.is_set() or not self._produce(journal, segment, at, accept, indexes):
+                return
+
+    def _produce(self, journal: Journal, segment: Segment, at: int, accept: Accept, indexes: list[int]) -> bool:
+        """Produce one ACCEPT's pending records whose topics can take them; False when the queue is full."""
+        topics, now_s = self._topics(), time.monotonic()
+        ready: dict[str, list[int]] = {}
+        for index in indexes:
+            topic = accept.records[index][0]
+            if topic in topics and self._not_before_s.get(topic, 0.0) <= now_s:
+                ready.setdefault(topic, []).append(index)
+        with self._lane_lock:
+            place = (journal, segment, at, accept.sequence)
+            return all(self._produce_topic(place, accept, topics[name], chosen) for name, chosen in ready.items())
+
+    def _produce_topic(self, place: Place, accept: Accept, topic: TopicPolicy, indexes: list[int]) -> bool:
+        # Records routed before the topic was seen have a partition out of as many as it should have had.
+        records = [
+            (name, partition if partition < topic.partitions else UNASSIGNED, key, value)
+            for name, partition, key, value in accept.records
+        ]
+        journal, segment, at, sequence = place
+        journal.mark(segment, at, sequence, indexes, IN_FLIGHT)
+        in_flight = InFlight(self._completed, place, accept.tenant, topic.name, indexes)
+        left = in_flight.produce(self._producer.produce, records)
+        journal.mark(segment, at, sequence, left, PENDING)
+        self._caught_up(accept.tenant, topic.name, len(indexes) - len(left))
+        return not left
+
+    def _caught_up(self, tenant: str, topic: str, count: int) -> None:
+        self.behind[tenant, topic] -= count
+        if self.behind[tenant, topic] <= 0:
+            del self.behind[tenant, topic]

@@ -1,0 +1,228 @@
+"""What a tenant sends: the Struct, its decoders and its one encoder, made once, and what is filled in on arrival.
+
+Data plane; called under the lane lock, stateless. The fast path decodes a whole batch in one call; only a batch that
+fails is decoded again event by event, so that each bad one gets its own index and reason and the good ones go on.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from ingest.dataplane.errors import BadRequest, EventRejected
+
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Scalar = str | int | float | bool | None
+
+
+class LogEvent(msgspec.Struct, omit_defaults=True, rename="camel", forbid_unknown_fields=True, gc=False):
+    """One event; JSON in camelCase. An unknown field is refused rather than lost without a word.
+
+    `tenant`, `receivedAt` and `receivedBy` are ours: whatever the body says there is overwritten.
+    """
+
+    source: Name
+    level: str | int
+    message: str
+    event_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    timestamp: str | int | None = None
+    hostname: Name | None = None
+    correlation_id: Name | None = None
+    metadata: dict[str, Scalar] | None = None
+    stack_trace: str | None = None
+    tenant: Any = None
+    received_at: Any = None
+    received_by: Any = None
+
+
+encode: Callable[[LogEvent], bytes] = msgspec.json.Encoder().encode
+_event = msgspec.json.Decoder(LogEvent)
+_events = msgspec.json.Decoder(list[LogEvent])
+_raw_events = msgspec.json.Decoder(list[msgspec.Raw])
+
+# Canonical levels by every spelling that is looked up first; syslog severities by name and by number (RFC 5424, 6.2.1).
+_SPELLINGS: dict[str, tuple[str | int, ...]] = {
+    "TRACE": ("TRACE", "VERBOSE", "FINEST"),
+    "DEBUG": ("DEBUG", "FINE", 7),
+    "INFO": ("INFO", "INFORMATION", "INFORMATIONAL", "NOTICE", 6, 5),
+    "WARN": ("WARN", "WARNING", 4),
+    "ERROR": ("ERROR", "ERR", "SEVERE", 3),
+    "FATAL": ("FATAL", "CRITICAL", "CRIT", "ALERT", "EMERG", "EMERGENCY", "PANIC", 2, 1, 0),
+}
+LEVELS: dict[str | int, str] = {
+    form: level
+    for level, spellings in _SPELLINGS.items()
+    for spelling in spellings
+    for form in (spelling, str(spelling), str(spelling).lower())
+}
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class EventLimits:
+    """What one event may be; each a setting."""
+
+    event_max_bytes: int
+    request_max_events: int
+    metadata_max_entries: int
+    timestamp_max_age_s: int
+    timestamp_max_ahead_s: int
+
+
+class Decoded(NamedTuple):
+    """A decoded body: the good events in order with their indexes in the request, the bad ones by theirs."""
+
+    events: list[LogEvent]
+    indexes: Sequence[int]
+    rejected: dict[int, EventRejected]
+
+
+class Stamp(NamedTuple):
+    """What every event of one request gets."""
+
+    tenant: str
+    peer_address: str
+    correlation_id: str
+    received_by: str
+    now: datetime
+    received_at: str
+    new_id: Callable[[], str]
+
+
+def decode_one(body: bytes) -> Decoded:
+    """One JSON object; raises BadRequest with the event's own code. (RFC 8259; the last of duplicate keys counts.)"""
+    try:
+        return Decoded([_event.decode(body)], (0,), {})
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        rejected = _reason(error)
+        code = "malformed_json" if rejected.code == "malformed_event" else rejected.code
+        raise BadRequest(code, rejected.detail) from None
+
+
+def decode_many(body: bytes) -> Decoded:
+    """A JSON array or NDJSON. An index counts every event sent, good or bad; blank lines do not count.
+
+    Raises BadRequest where not even the events can be told apart.
+    """
+    is_array = body.lstrip()[:1] == b"["
+    try:
+        events = _events.decode(body) if is_array else _event.decode_lines(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_each(_split(body, is_array))
+    return Decoded(events, range(len(events)), {})
+
+
+def _split(body: bytes, is_array: bool) -> list[bytes | msgspec.Raw]:
+    if not is_array:
+        return [line for line in body.split(b"\n") if line.strip()]
+    try:
+        return list(_raw_events.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("malformed_json", _reason(error).detail) from None
+
+
+def _decode_each(documents: list[bytes | msgspec.Raw]) -> Decoded:
+    events: list[LogEvent] = []
+    indexes: list[int] = []
+    rejected: dict[int, EventRejected] = {}
+    for index, document in enumerate(documents):
+        try:
+            events.append(_event.decode(document))
+            indexes.append(index)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            rejected[index] = _reason(error)
+    return Decoded(events, indexes, rejected)
+
+
+def _reason(error: Exception) -> EventRejected:
+    """msgspec's own sentence is clear and bounded; the code in front of it is what stays stable."""
+    text = str(error)
+    if isinstance(error, RecursionError):
+        return EventRejected("malformed_event", "The JSON is nested too deeply")
+    if not isinstance(error, msgspec.ValidationError):
+        return EventRejected("malformed_event", text)
+    if text.startswith("Object missing required field"):
+        return EventRejected("missing_field", text)
+    if text.startswith("Object contains unknown field"):
+        return EventRejected("unknown_field", f"{text}; put what is your own into `metadata`")
+    if text.startswith("Expected `object`") and "`$." not in text:
+        return EventRejected("not_an_object", text)
+    return EventRejected("invalid_field", text)
+
+
+def complete(event: LogEvent, stamp: Stamp, limits: EventLimits) -> None:
+    """Check what the decoder could not, and fill in what is missing. Raises EventRejected."""
+    event.level = LEVELS.get(event.level) or _level_of(event.level)
+    if event.event_id is None:
+        event.event_id = stamp.new_id()
+    if event.timestamp is None:
+        event.timestamp = stamp.received_at
+    else:
+        event.timestamp = _checked_timestamp(event.timestamp, stamp.now, limits)
+    if event.hostname is None:
+        event.hostname = stamp.peer_address
+    if event.correlation_id is None:
+        event.correlation_id = stamp.correlation_id
+    if event.metadata is not None and len(event.metadata) > limits.metadata_max_entries:
+        raise EventRejected(
+            "too_many_metadata_entries", f"metadata has more than {limits.metadata_max_entries} entries"
+        )
+    event.tenant = stamp.tenant
+    event.received_at = stamp.received_at
+    event.received_by = stamp.received_by
+
+
+def _level_of(given: str | int) -> str:
+    level = LEVELS.get(given.strip().upper()) if isinstance(given, str) else None
+    if level is None:
+        known = ", ".join(_SPELLINGS)
+        raise EventRejected("unknown_level", f"level {str(given)[:40]!r} is none of {known} or their aliases")
+    return level
+
+
+def _checked_timestamp(given: str | int, now: datetime, limits: EventLimits) -> str:
+    """RFC 3339 text is kept as it was sent, nanoseconds too; epoch milliseconds become RFC 3339."""
+    try:
+        if isinstance(given, int):
+            at = datetime.fromtimestamp(given / 1000, UTC)
+            text = rfc3339(at)
+        elif _RFC3339.fullmatch(given):
+            at, text = datetime.fromisoformat(given.upper()), given
+        else:
+            raise ValueError
+    except (ValueError, OverflowError, OSError):
+        detail = f"timestamp {str(given)[:40]!r} is neither RFC 3339 nor epoch milliseconds"
+        raise EventRejected("invalid_timestamp", detail) from None
+    back, ahead = timedelta(seconds=limits.timestamp_max_age_s), timedelta(seconds=limits.timestamp_max_ahead_s)
+    if not -back <= at - now <= ahead:
+        detail = f"timestamp {text} is more than {back} back or {ahead} ahead of {rfc3339(now)}"
+        raise EventRejected("timestamp_out_of_range", detail)
+    return text
+
+
+def rfc3339(at: datetime) -> str:
+    """UTC with milliseconds and a Z."""
+    return at.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+class EventIds:
+    """UUIDv7 (RFC 9562, 5.7) for one request: 73 random bits drawn once, the last 48 count up, so ids sort as sent."""
+
+    __slots__ = ("_next", "_prefix")
+
+    def __init__(self, wall_ms: int, entropy: bytes | None = None) -> None:
+        drawn = int.from_bytes(entropy or os.urandom(10))
+        stamp = f"{wall_ms & 0xFFFFFFFFFFFF:012x}"
+        self._prefix = f"{stamp[:8]}-{stamp[8:]}-7{drawn & 0xFFF:03x}-{0x8000 | (drawn >> 12) & 0x3FFF:04x}-"
+        # One bit is left free above the counter, so that no batch can carry into the bits before it.
+        self._next = (drawn >> 26) & 0x7FFFFFFFFFFF
+
+    def __call__(self) -> str:
+        """The next id."""
+        self._next += 1
+        return f"{self._prefix}{self._next:012x}"

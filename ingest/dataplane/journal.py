@@ -1,0 +1,279 @@
+"""The journal: every accepted event that Kafka has not yet acknowledged, in files that outlive a killed process.
+
+Data plane (ADR 0008). One directory per worker, held by a lock on it; the lane appends ACCEPTs, the poll thread
+SETTLEs, the drain reads; one lock of its own guards the state. A segment is unlinked once it and all before it are
+settled, for a later segment may hold the SETTLEs of an earlier one.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ingest.dataplane.errors import Unavailable
+from ingest.dataplane.segments import (
+    IN_FLIGHT,
+    MAGIC,
+    PENDING,
+    SETTLED,
+    Accept,
+    DamagedFrame,
+    Record,
+    Segment,
+    Settle,
+    frame,
+)
+
+log = logging.getLogger(__name__)
+
+LOCK_NAME = "lock"
+# The end of each segment that only SETTLEs may use, so that a full disk never keeps a journal from shrinking.
+SETTLE_RESERVE_BYTES = 1 << 20
+
+
+class JournalLocked(Exception):
+    """Another process holds this directory."""
+
+
+class Journal:
+    """The journal of one directory, locked by this process for as long as the object lives."""
+
+    def __init__(self, directory: Path, *, segment_bytes: int, max_bytes: int) -> None:
+        self.directory = directory
+        self.name = directory.name
+        self.segment_bytes = segment_bytes
+        self.max_bytes = max_bytes
+        self.damaged_frames = 0
+        self._lock = threading.Lock()
+        self._lock_fd = _lock(directory)
+        self._segments: list[Segment] = []
+        self._next_sequence = 0
+
+    @classmethod
+    def create(cls, root: Path, *, segment_bytes: int, max_bytes: int) -> "Journal":
+        """A new, empty directory under `root`. Raises OSError when there is no room for its first segment."""
+        directory = root / str(uuid.uuid4())
+        directory.mkdir(parents=True)
+        journal = cls(directory, segment_bytes=segment_bytes, max_bytes=max_bytes)
+        journal._add_segment(segment_bytes)
+        return journal
+
+    @classmethod
+    def adopt(cls, directory: Path, *, segment_bytes: int, max_bytes: int) -> "Journal":
+        """Take over what a dead process left. Raises JournalLocked while its owner lives."""
+        journal = cls(directory, segment_bytes=segment_bytes, max_bytes=max_bytes)
+        paths = sorted(directory.glob("*.segment"))
+        for path in paths:
+            journal._replay(path, is_last=path == paths[-1])
+        return journal
+
+    # --- written by the lane ---
+
+    def append(self, tenant: str, accepted_wall_ms: int, records: list[Record]) -> tuple[Segment, int, int]:
+        """Append one request's records as in flight: all of them or none. Returns the segment, the frame's place and
+        the first sequence. Raises Unavailable when the journal is full or its disk is. Blocks for one write only."""
+        with self._lock:
+            sequence = self._next_sequence
+            header, payload = frame(Accept(sequence, accepted_wall_ms, tenant, records))
+            segment = self._segment_for(len(header) + len(payload))
+            try:
+                at = segment.write(header, payload)
+            except OSError as error:
+                raise Unavailable("journal_unwritable", f"The journal cannot be written: {error.strerror}") from error
+            segment.add(len(records), IN_FLIGHT)
+            self._next_sequence += len(records)
+            return segment, at, sequence
+
+    def mark(self, segment: Segment, at: int, sequence: int, indexes: Iterable[int], state: int) -> None:
+        """Set the state of records of one ACCEPT: PENDING when they are in nobody's hands, IN_FLIGHT when they are
+        librdkafka's, HELD when sending them again is no use."""
+        with self._lock:
+            for index in indexes:
+                segment.change(sequence + index, 1, state)
+            if state == PENDING:
+                segment.drained_to_bytes = min(segment.drained_to_bytes, at)
+
+    # --- written by the poll thread ---
+
+    def settle(self, settled: list[tuple[Segment, int, int]]) -> int:
+        """Settle ranges (segment, first sequence, count) with one SETTLE record; returns how many records that settled.
+
+        Without room for the record the ranges are settled in memory only: a crash then sends them again, which is
+        allowed, while keeping the segments would fill the disk for good, which is not."""
+        with self._lock:
+            count = sum(segment.settle(first, size) for segment, first, size in settled)
+            header, payload = frame(Settle(_merged((first, size) for _, first, size in settled)))
+            try:
+                self._settle_segment(len(header) + len(payload)).write(header, payload)
+            except OSError:
+                log.exception(
+                    "journal %s: a SETTLE was not written; a crash now would send its records again", self.name
+                )
+            self._unlink_settled()
+            return count
+
+    # --- read by the drain ---
+
+    @property
+    def pending(self) -> int:
+        """Records that wait for the drain."""
+        return sum(segment.pending for segment in tuple(self._segments))
+
+    @property
+    def unsettled(self) -> int:
+        """Records accepted and not settled."""
+        return sum(segment.unsettled for segment in tuple(self._segments))
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes appended and still kept."""
+        return sum(segment.size_bytes for segment in tuple(self._segments))
+
+    def backlog(self) -> Iterator[tuple[Segment, int, Accept, list[int]]]:
+        """Every ACCEPT with pending records, oldest first: its segment, its place, itself, the pending indexes."""
+        for segment in tuple(self._segments):
+            if not segment.pending:
+                continue
+            for at, next_at, entry in segment.entries(segment.drained_to_bytes, segment.size_bytes):
+                indexes = self._pending_indexes(segment, entry)
+                if indexes and isinstance(entry, Accept):
+                    yield segment, at, entry, indexes
+                self._pass(segment, at, next_at, entry)
+                if not segment.pending:
+                    break
+
+    def read(self, segment: Segment, at: int) -> Accept:
+        """The ACCEPT at a place that `append` returned."""
+        entry = segment.read(at)
+        assert isinstance(entry, Accept)  # noqa: S101 - a place that append returned holds nothing else
+        return entry
+
+    def close(self) -> None:
+        """Let go of the directory; remove it when nothing in it is needed."""
+        with self._lock:
+            is_needed = any(segment.unsettled for segment in self._segments)
+            for segment in self._segments:
+                os.close(segment.fd) if is_needed else segment.dispose()
+            self._segments.clear()
+            if not is_needed:
+                self._remove_directory()
+            os.close(self._lock_fd)
+
+    # --- inside ---
+
+    def _remove_directory(self) -> None:
+        (self.directory / LOCK_NAME).unlink(missing_ok=True)
+        try:
+            self.directory.rmdir()
+        except OSError:
+            log.warning("journal %s: its directory is kept, something else is in it", self.name)
+
+    def _pending_indexes(self, segment: Segment, entry: Accept | Settle) -> list[int]:
+        if isinstance(entry, Settle):
+            return []
+        start = entry.sequence - segment.first_sequence
+        states = segment.states[start : start + len(entry.records)]
+        return [index for index, state in enumerate(states) if state == PENDING]
+
+    def _pass(self, segment: Segment, at: int, next_at: int, entry: Accept | Settle) -> None:
+        """The next scan starts behind this entry, unless something in or before it is pending (again)."""
+        with self._lock:
+            if segment.drained_to_bytes == at and not self._pending_indexes(segment, entry):
+                segment.drained_to_bytes = next_at
+
+    def _segment_for(self, frame_bytes: int) -> Segment:
+        segment = self._segments[-1]
+        if segment.size_bytes + frame_bytes <= self.segment_bytes - SETTLE_RESERVE_BYTES:
+            return segment
+        reserve_bytes = max(self.segment_bytes, len(MAGIC) + frame_bytes + SETTLE_RESERVE_BYTES)
+        if self._reserved_bytes() + reserve_bytes > self.max_bytes:
+            raise Unavailable(
+                "journal_full", "The journal is full: Kafka has not acknowledged what was accepted before"
+            )
+        try:
+            return self._add_segment(reserve_bytes)
+        except OSError as error:
+            raise Unavailable("journal_unwritable", f"The journal has no room: {error.strerror}") from error
+
+    def _settle_segment(self, frame_bytes: int) -> Segment:
+        segment = self._segments[-1]
+        if segment.size_bytes + frame_bytes <= self.segment_bytes:
+            return segment
+        return self._add_segment(max(self.segment_bytes, len(MAGIC) + frame_bytes))
+
+    def _reserved_bytes(self) -> int:
+        return sum(max(segment.size_bytes, self.segment_bytes) for segment in self._segments)
+
+    def _add_segment(self, reserve_bytes: int) -> Segment:
+        path = self.directory / f"{self._next_sequence:020d}.segment"
+        if self._segments and self._segments[-1].path == path:
+            # Nothing but SETTLEs went into the last one: the next must not take its name.
+            path = self.directory / f"{self._next_sequence:020d}-{uuid.uuid4().hex[:8]}.segment"
+        segment = Segment.create(path, self._next_sequence, reserve_bytes)
+        self._segments.append(segment)
+        return segment
+
+    def _unlink_settled(self) -> None:
+        while len(self._segments) > 1 and not self._segments[0].unsettled:
+            self._segments.pop(0).dispose()
+
+    def _replay(self, path: Path, *, is_last: bool) -> None:
+        segment = Segment.open(path, int(path.name[:20]))
+        self._segments.append(segment)
+        self._next_sequence = max(self._next_sequence, segment.first_sequence)
+        try:
+            for _, next_at, entry in segment.entries(len(MAGIC), os.fstat(segment.fd).st_size):
+                segment.size_bytes = next_at
+                if isinstance(entry, Accept):
+                    segment.add(len(entry.records), PENDING)
+                    self._next_sequence = segment.end_sequence
+                else:
+                    self._apply(entry)
+        except DamagedFrame as error:
+            self._set_aside(segment, is_last=is_last, error=error)
+
+    def _set_aside(self, segment: Segment, *, is_last: bool, error: DamagedFrame) -> None:
+        """The torn end of the last segment was never answered with a 202 and is cut; anything else is kept aside."""
+        if is_last:
+            log.warning("journal %s: cut a torn last frame (%s)", self.name, error)
+            segment.cut()
+            return
+        self.damaged_frames += 1
+        segment.is_damaged = True
+        log.error("journal %s: %s; the file will be set aside", self.name, error)
+
+    def _apply(self, settle: Settle) -> None:
+        for first, count in settle.ranges:
+            for segment in self._segments:
+                start, end = max(first, segment.first_sequence), min(first + count, segment.end_sequence)
+                if start < end:
+                    segment.change(start, end - start, SETTLED)
+
+
+def orphans(root: Path) -> list[Path]:
+    """Directories under `root` that may hold a journal; adopting one tells whether its owner is dead."""
+    return [path for path in sorted(root.iterdir()) if (path / LOCK_NAME).exists()] if root.is_dir() else []
+
+
+def _lock(directory: Path) -> int:
+    fd = os.open(directory / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise JournalLocked(directory.name) from None
+    return fd
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in order, adjoining ones as one."""
+    merged: list[tuple[int, int]] = []
+    for first, count in sorted(ranges):
+        if merged and merged[-1][0] + merged[-1][1] == first:
+            merged[-1] = (merged[-1][0], merged[-1][1] + count)
+        else:
+            merged.append((first, count))
+    return merged

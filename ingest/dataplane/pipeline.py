@@ -1,0 +1,172 @@
+"""The path of an event, top to bottom: the one screen that the rest of the data plane hangs from.
+
+Data plane. `accept` runs under the lane lock, one request at a time in a process; it never blocks but for the journal's
+write, and touches neither database, Redis nor log. docs/event-path.md tells the same story to a reader.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ingest.dataplane.acks import AckBudget, Acknowledgements
+from ingest.dataplane.callers import Caller
+from ingest.dataplane.delivery import InFlight
+from ingest.dataplane.drain import Drain
+from ingest.dataplane.errors import EventRejected, TooLarge, Unavailable, quota_refused
+from ingest.dataplane.event import Decoded, EventIds, EventLimits, Stamp, complete, encode, rfc3339
+from ingest.dataplane.journal import Journal
+from ingest.dataplane.outcome import Outcome
+from ingest.dataplane.policy import TopicPolicy
+from ingest.dataplane.recent import RecentEvents
+from ingest.dataplane.routing import Delivery
+from ingest.dataplane.segments import PENDING, Record
+from tenants.leases import Allowance
+
+
+class Arrival(NamedTuple):
+    """What the pipeline must know of a request beside its body. `delivery` is the request's own choice, if any."""
+
+    caller: Caller
+    allowance: Allowance
+    topics: dict[str, TopicPolicy]
+    dialect: str
+    peer_address: str
+    correlation_id: str
+    delivery: str
+
+
+class Pipeline:
+    """One per process."""
+
+    def __init__(
+        self,
+        limits: EventLimits,
+        journal: Journal,
+        drain: Drain,
+        produce: Callable[..., None],
+        completed: "deque[InFlight]",
+        ack_budget: AckBudget,
+        recent: RecentEvents,
+        received_by: str,
+    ) -> None:
+        self._limits = limits
+        self._journal = journal
+        self._drain = drain
+        self._produce = produce
+        self._completed = completed
+        self._ack_budget = ack_budget
+        self._recent = recent
+        self._received_by = received_by
+
+    def accept(self, decode: Callable[[bytes], Decoded], body: bytes, arrival: Arrival) -> Outcome:
+        """Take a request's events in: after this they are in the journal, or the sender is told which are not and why.
+
+        `body` is the decompressed body. Under the lane lock. Raises Refused; then nothing of the request was accepted.
+        """
+        caller, limits = arrival.caller, self._limits
+        decoded = decode(body)
+        events, indexes, rejected = decoded
+        received = len(events) + len(rejected)
+        if received > limits.request_max_events:
+            raise TooLarge(
+                "too_many_events", f"{received} events; at most {limits.request_max_events} go in one request"
+            )
+        refusal = arrival.allowance.charge(received, len(body))
+        if refusal is not None:
+            raise quota_refused(refusal)
+
+        now = datetime.now(UTC)
+        received_wall_ms = int(now.timestamp() * 1000)
+        received_at = rfc3339(now)
+        stamp = Stamp(
+            caller.tenant.name,
+            arrival.peer_address,
+            arrival.correlation_id,
+            self._received_by,
+            now,
+            received_at,
+            EventIds(received_wall_ms),
+        )
+        remembered, route = caller.router.remembered, caller.router.route
+        records: list[Record] = []
+        dropped: dict[int, str] = {}
+        wants_ack = arrival.delivery == Delivery.ACK
+        heeds_route = not arrival.delivery
+        for index, event in zip(indexes, events, strict=True):
+            try:
+                complete(event, stamp, limits)
+                topic, partition, key, delivery, drop_reason = remembered.get((event.source, event.level)) or route(
+                    event
+                )
+                if drop_reason:
+                    dropped[index] = drop_reason
+                    continue
+                value = encode(event)
+                if len(value) > limits.event_max_bytes:
+                    raise EventRejected("event_too_large", f"{len(value)} bytes; at most {limits.event_max_bytes} go")
+            except EventRejected as error:
+                rejected[index] = error
+                continue
+            records.append((topic, partition, key, value))
+            if heeds_route and delivery == Delivery.ACK:
+                wants_ack = True
+
+        outcome = Outcome(received_at, decoded, received - len(rejected), rejected, wanted_ack=wants_ack)
+        if wants_ack:
+            outcome.record_indexes = [i for i in indexes if i not in rejected and i not in dropped]
+        if records:
+            try:
+                self._journal_and_produce(caller.tenant.name, received_wall_ms, records, arrival.topics, outcome)
+            except Unavailable:
+                arrival.allowance.give_back(received, len(body))
+                raise
+            self._recent.add(caller.tenant.name, records[-1][3])
+        self._count(arrival, outcome, dropped, len(body))
+        return outcome
+
+    def _journal_and_produce(
+        self,
+        tenant: str,
+        received_wall_ms: int,
+        records: list[Record],
+        topics: dict[str, TopicPolicy],
+        outcome: Outcome,
+    ) -> None:
+        segment, at, sequence = self._journal.append(tenant, received_wall_ms, records)
+        place = (self._journal, segment, at, sequence)
+        behind = self._drain.behind
+        by_topic = _by_topic(records)
+        late = [topic for topic in by_topic if topic not in topics or (behind and (tenant, topic) in behind)]
+        if outcome.wanted_ack and not late and self._ack_budget.take(tenant):
+            outcome.waits_for = Acknowledgements(len(records))
+        for topic, indexes in by_topic.items():
+            left: Sequence[int] = indexes
+            if topic not in late:
+                in_flight = InFlight(self._completed, place, tenant, topic, indexes, outcome.waits_for)
+                left = in_flight.produce(self._produce, records)
+            if left:
+                self._journal.mark(segment, at, sequence, left, PENDING)
+                behind[tenant, topic] += len(left)
+
+    def _count(self, arrival: Arrival, outcome: Outcome, dropped: dict[int, str], size_bytes: int) -> None:
+        meter = arrival.caller.meter(arrival.dialect)
+        if outcome.accepted:
+            meter.accepted(outcome.accepted, size_bytes)
+        if dropped:
+            for reason, count in Counter(dropped.values()).items():
+                meter.dropped(reason, count)
+        if outcome.rejected:
+            for code, count in Counter(error.code for error in outcome.rejected.values()).items():
+                meter.rejected(code, count)
+
+
+def _by_topic(records: list[Record]) -> dict[str, range | list[int]]:
+    """The indexes of each topic's records; one range where there is one topic, which is the common case."""
+    topics = {record[0] for record in records}
+    if len(topics) == 1:
+        return {topics.pop(): range(len(records))}
+    by_topic: dict[str, range | list[int]] = {topic: [] for topic in sorted(topics)}
+    for index, record in enumerate(records):
+        by_topic[record[0]].append(index)  # type: ignore[union-attr]  # lists, by the line above
+    return by_topic

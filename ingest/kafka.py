@@ -1,0 +1,32 @@
+"""How this node reaches Kafka: one place that turns settings into librdkafka's connection properties.
+
+Used by the worker's producer, the snapshot builder and `manage.py consume`.
+"""
+
+from typing import Any
+
+from django.conf import settings
+
+# A key takes at most two names of 255 characters of four bytes; the rest is the batch header and varints.
+RECORD_OVERHEAD_BYTES = 4096
+
+
+def connection() -> dict[str, Any]:
+    """Properties of librdkafka's CONFIGURATION.md; security only where it is set."""
+    optional = {
+        "sasl.mechanisms": settings.FOREBAY_KAFKA_SASL_MECHANISM,
+        "sasl.username": settings.FOREBAY_KAFKA_SASL_USERNAME,
+        "sasl.password": settings.FOREBAY_KAFKA_SASL_PASSWORD,
+        "ssl.ca.location": settings.FOREBAY_KAFKA_SSL_CA_FILE,
+    }
+    return {
+        "bootstrap.servers": settings.FOREBAY_KAFKA_BOOTSTRAP_SERVERS,
+        "security.protocol": settings.FOREBAY_KAFKA_SECURITY_PROTOCOL,
+        "client.id": "forebay",
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def message_max_bytes() -> int:
+    """What a record may take: the largest event with its key and Kafka's framing around it."""
+    return int(settings.FOREBAY_EVENT_MAX_BYTES) + RECORD_OVERHEAD_BYTES

@@ -1,0 +1,89 @@
+"""From the ORM to the immutable snapshot: the only bridge from the control plane to the event path.
+
+Control plane; runs in the builder process (`manage.py snapshot`), never in a request.
+"""
+
+import time
+
+from django.conf import settings
+from django.db import transaction
+
+from ingest.dataplane.partitioning import Partitioning
+from ingest.dataplane.policy import Header, KeyPolicy, RulePolicy, TenantPolicy, TopicPolicy, dump
+from ingest.models import RoutingRule
+from tenants.models import ApiKey, ControlPlaneVersion, Tenant, TenantStatus
+
+
+def current_version() -> int:
+    """The control plane's version: one indexed row."""
+    return ControlPlaneVersion.current()
+
+
+def topic_names() -> list[str]:
+    """Every topic that an event can be routed to."""
+    named = RoutingRule.objects.filter(enabled=True).exclude(topic="").values_list("topic", flat=True)
+    return sorted({settings.FOREBAY_TOPIC_DEFAULT, *named})
+
+
+def build(topics: tuple[TopicPolicy, ...]) -> bytes:
+    """The bytes of a snapshot of what is committed now. The version is read first: a write in between makes it older
+    than its content, and it is built once more."""
+    with transaction.atomic():
+        version = current_version()
+        rules = tuple(_rules())
+        tenants = [_tenant(tenant) for tenant in Tenant.objects.select_related("plan").order_by("pk").iterator()]
+        keys = [_key(key) for key in ApiKey.objects.select_related("tenant").order_by("pk").iterator()]
+    header = Header(
+        version=version,
+        built_wall_ms=time.time_ns() // 1_000_000,
+        rules=rules,
+        topics=topics,
+        # The oldest tenants, so that a label once used stays.
+        labelled_tenants=tuple(tenant.name for tenant in tenants[: settings.FOREBAY_METRICS_TOP_TENANTS]),
+        tenants=len(tenants),
+        keys=len(keys),
+    )
+    return dump(header, tenants, keys)
+
+
+def _rules() -> list[RulePolicy]:
+    rules = RoutingRule.objects.filter(enabled=True).prefetch_related("tenants")
+    return [
+        RulePolicy(
+            name=rule.name,
+            tenants=tuple(tenant.name for tenant in rule.tenants.all()),
+            source_glob=rule.source_glob,
+            levels=tuple(rule.levels),
+            metadata_field=rule.metadata_field,
+            metadata_glob=rule.metadata_glob,
+            topic=rule.topic,
+            partitioning=Partitioning(rule.partitioning),
+            key=tuple(rule.key),
+            delivery=rule.delivery,
+            keep_ratio=rule.keep_ratio,
+            drop_reason=rule.drop_reason,
+        )
+        for rule in rules
+    ]
+
+
+def _tenant(tenant: Tenant) -> TenantPolicy:
+    return TenantPolicy(
+        name=tenant.name,
+        active=tenant.status == TenantStatus.ACTIVE,
+        delivery=tenant.default_delivery,
+        quota=tenant.plan.quota,
+    )
+
+
+def _key(key: ApiKey) -> KeyPolicy:
+    return KeyPolicy(
+        digest=bytes(key.digest),
+        key_id=key.pk,
+        tenant=key.tenant.name,
+        scopes=frozenset(key.scopes),
+        expires_wall_s=key.expires_at.timestamp() if key.expires_at else None,
+        revoked=key.revoked_at is not None,
+        allowed_networks=tuple(key.allowed_networks),
+        quota=key.quota,
+    )

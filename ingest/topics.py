@@ -1,0 +1,94 @@
+"""Topics as the cluster has them: verified before anything is produced to them, created where allowed (ADR 0011).
+
+Control plane; runs in the builder process.
+"""
+
+import logging
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, though not by the stubs' rule
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+from django.conf import settings
+
+from ingest import kafka
+from ingest.dataplane.policy import TopicPolicy
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 10.0
+
+
+class KafkaAway(Exception):
+    """The cluster does not answer; what was verified before holds on."""
+
+
+class Topics:
+    """Verifies topics with one admin client."""
+
+    def __init__(self) -> None:
+        self._admin = AdminClient({**kafka.connection(), "socket.timeout.ms": int(TIMEOUT_S * 1000)}, logger=log)
+
+    def verify(self, names: list[str]) -> tuple[TopicPolicy, ...]:
+        """Those of `names` that exist, after creating the missing ones where settings allow it. Raises KafkaAway."""
+        counts = self._partition_counts()
+        missing = [name for name in names if name not in counts]
+        if missing and settings.FOREBAY_TOPIC_CREATE:
+            self._create(missing)
+            counts = self._partition_counts()
+        found = [name for name in names if name in counts]
+        for name in sorted(set(names) - set(found)):
+            log.warning("topic %s does not exist: its events wait in the journal until it does", name)
+        sizes = self._max_message_bytes(found)
+        return tuple(TopicPolicy(name, counts[name], sizes[name]) for name in found)
+
+    def _partition_counts(self) -> dict[str, int]:
+        try:
+            metadata = self._admin.list_topics(timeout=TIMEOUT_S)
+        except KafkaException as error:
+            raise KafkaAway(str(error.args[0])) from error
+        return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
+
+    def _create(self, names: list[str]) -> None:
+        topics = [
+            NewTopic(
+                name,
+                num_partitions=settings.FOREBAY_TOPIC_PARTITIONS,
+                replication_factor=settings.FOREBAY_TOPIC_REPLICATION_FACTOR,
+                config={
+                    "min.insync.replicas": str(settings.FOREBAY_TOPIC_MIN_INSYNC_REPLICAS),
+                    "max.message.bytes": str(kafka.message_max_bytes()),
+                },
+            )
+            for name in names
+        ]
+        for name, future in self._admin.create_topics(topics, request_timeout=TIMEOUT_S).items():
+            try:
+                future.result()
+                log.info("topic %s created with %d partitions", name, settings.FOREBAY_TOPIC_PARTITIONS)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    log.warning("topic %s cannot be created: %s", name, error.args[0].str())
+
+    def _max_message_bytes(self, names: list[str]) -> dict[str, int]:
+        """Each topic's own limit. One below ours is said aloud: events in between would be refused one by one."""
+        sizes = {name: kafka.message_max_bytes() for name in names}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        if not resources:
+            return sizes
+        for resource, future in self._admin.describe_configs(resources, request_timeout=TIMEOUT_S).items():
+            try:
+                sizes[resource.name] = int(future.result()["max.message.bytes"].value)
+            except (KafkaException, KeyError) as error:
+                log.warning("topic %s: its max.message.bytes cannot be read: %s", resource.name, error)
+            if sizes[resource.name] < kafka.message_max_bytes():
+                log.warning(
+                    "topic %s takes records up to %d bytes, events may have %d",
+                    resource.name,
+                    sizes[resource.name],
+                    settings.FOREBAY_EVENT_MAX_BYTES,
+                )
+        return sizes

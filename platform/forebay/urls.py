@@ -1,0 +1,28 @@
+"""Every URL. The ingest routes are here for Django's handler, the test client and OpenAPI; the lane answers first."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, re_path
+from django_prometheus.exports import ExportToDjangoView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from ingest.api import health, lane
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """Where a person lands who opens the address in a browser."""
+    return redirect("admin:index")
+
+
+urlpatterns = [
+    path("", home),
+    *(re_path(f"^{route.lstrip('/')}/?$", view) for route, view in lane.ROUTES.items()),
+    path("api/logs/health", health.health),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("metrics", ExportToDjangoView),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("admin/", admin.site.urls),
+]
