@@ -347,3 +347,18 @@ def test_an_address_is_counted_again_when_redis_is_back(own_redis: OwnRedis) -> 
 
     assert (without.count(None), again.count(None)) == (25, 100)
     assert limits.redis_available
+
+
+def test_a_hanging_redis_delays_an_address_once_and_refuses_nobody_within_the_share(own_redis: OwnRedis) -> None:
+    own_redis.start()
+    with connect(own_redis.url) as redis:
+        limits = AddressLimits(redis, process_count=2, clock=lambda: 1_000.5)
+        own_redis.send(signal.SIGSTOP)
+        begun_s = time.monotonic()
+
+        with ThreadPoolExecutor(16) as threads:
+            answers = list(threads.map(lambda number: limits.admit(f"192.0.2.{number % 16}", "k1", 100), range(800)))
+        took_s = time.monotonic() - begun_s
+
+    assert answers.count(None) == 800
+    assert took_s < 5  # sixteen time-outs one after the other would be 4 s, 800 would be 200 s

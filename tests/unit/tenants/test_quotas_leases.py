@@ -1,10 +1,6 @@
 """Leases on a clock moved by hand: who is admitted, who is refused until when, and what is never exceeded."""
 
-from random import Random
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tenants.leases import Allowance
 from tenants.quotas import Quota, Refusal, RefusalKind, Scope, What
@@ -299,25 +295,6 @@ def test_what_a_process_owes_when_it_ends_is_not_forgotten() -> None:
     assert buckets.bucket(acme.leases[0].limit).tokens == 100
 
 
-def test_a_process_with_large_requests_and_one_with_small_ones_take_turns() -> None:
-    turns = Random(0)
-    clock = FakeClock()
-    buckets = MemoryBuckets(clock)
-    books = [open_book(buckets, clock, process_count=2) for _ in range(2)]
-    large, small = (book.allowance("bolt", Quota(events_per_s=100), "k", NONE) for book in books)
-    admitted = {100: 0, 1: 0}  # requests, by their number of events
-
-    for _ in range(6_000):  # a minute of more than either could get
-        for allowance, events in ((large, 100), (small, 1)):
-            admitted[events] += admitted_of(allowance, 1, events)
-        clock.advance(0.01)
-        for book in turns.sample(books, 2):  # who comes first when the bucket is out of debt is chance
-            book.refill()
-
-    assert 0.4 < admitted[1] / admitted[100] < 2.5
-    assert admitted[1] + 100 * admitted[100] <= 100 + 6_000 + 2 * 100
-
-
 def test_a_caller_idle_for_long_is_forgotten_and_hands_its_lease_back() -> None:
     clock = FakeClock()
     buckets = MemoryBuckets(clock)
@@ -350,65 +327,3 @@ def test_a_caller_in_debt_is_not_forgotten_with_its_debt() -> None:
 
     assert book.allowance("bolt", quota, "k", NONE) is bolt
     assert bolt.exhausted() is not None
-
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("charge"), st.integers(0, 2), st.integers(1, 120)),
-        st.tuples(st.just("give_back"), st.integers(0, 2), st.just(0)),
-        st.tuples(st.just("refill"), st.integers(0, 2), st.just(0)),
-        st.tuples(st.just("advance_ms"), st.just(0), st.integers(0, 400)),
-        st.tuples(st.just("redis_away"), st.just(0), st.integers(0, 1)),
-    ),
-    max_size=120,
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(rate=st.integers(1, 1_000), burst=st.integers(1, 500), max_request=st.integers(1, 100), steps=STEPS)
-def test_three_processes_never_overshoot_by_more_than_a_maximal_request_each(
-    rate: int, burst: int, max_request: int, steps: list[tuple[str, int, int]]
-) -> None:
-    clock = FakeClock()
-    buckets = MemoryBuckets(clock)
-    books = [open_book(buckets, clock, process_count=3, max_request_events=max_request) for _ in range(3)]
-    allowances = [book.allowance("bolt", Quota(events_per_s=rate, burst_events=burst), "k", NONE) for book in books]
-    begun_s, admitted, last = clock(), 0, [0, 0, 0]
-
-    for step, process, amount in steps:
-        if step == "charge" and allowances[process].charge(min(amount, max_request), 0) is None:
-            last[process] = min(amount, max_request)
-            admitted += last[process]
-        elif step == "give_back":
-            allowances[process].give_back(last[process], 0)
-            admitted -= last[process]
-            last[process] = 0
-        elif step == "refill":
-            books[process].refill()
-        elif step == "advance_ms":
-            clock.advance(amount / 1_000)
-        elif step == "redis_away":
-            buckets.away = bool(amount)
-
-        quota = burst + rate * (clock() - begun_s) + sum(book.local_tokens for book in books)
-        assert admitted <= quota + 3 * min(burst, max_request) + 1e-6
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    rate=st.integers(1, 5_000),
-    burst=st.integers(1, 5_000),
-    requests=st.lists(st.integers(1, 5_000), min_size=1, max_size=60),
-)
-def test_who_waits_as_long_as_told_is_always_admitted(rate: int, burst: int, requests: list[int]) -> None:
-    clock = FakeClock()
-    book = open_book(MemoryBuckets(clock), clock)
-    bolt = book.allowance("bolt", Quota(events_per_s=rate, burst_events=burst), "k", NONE)
-
-    for events in requests:
-        book.refill()
-        if (refusal := bolt.exhausted()) is not None:
-            clock.advance(refusal.reset_s + 0.02)  # a round of the refill thread later
-            book.refill()
-
-        assert bolt.charge(min(events, burst), 0) is None
