@@ -24,7 +24,8 @@ from ingest.dataplane import metrics
 from ingest.dataplane.acks import Result
 from ingest.dataplane.errors import BadRequest, MethodNotAllowed, Refused, quota_refused
 from ingest.dataplane.event import Decoded, decode_many, decode_one
-from ingest.dataplane.pipeline import Arrival, Outcome
+from ingest.dataplane.outcome import Outcome
+from ingest.dataplane.pipeline import Arrival
 from ingest.dataplane.routing import Delivery
 from ingest.protocols.native import Answer, answer_many, answer_one
 from ingest.worker import Worker, worker
