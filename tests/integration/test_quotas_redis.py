@@ -1,30 +1,25 @@
 """Quotas over a real Redis: the scripts, the bound over several processes, the 101st request, Redis away and back."""
 
 import multiprocessing
-import os
-import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from tenants.address_limits import AddressLimits
 from tenants.buckets import Grant, Order, RedisBuckets
 from tenants.lease_book import LeaseBook, lease_size
 from tenants.quotas import Limit, Quota, Scope, What
+from tests.services import RedisServer
 
 PROCESSES = 3
 LEASE_S = 0.25
@@ -226,53 +221,7 @@ def test_three_processes_pass_at_most_the_limit_and_strand_at_most_a_lease_each(
 
 
 # --- Redis goes and comes --------------------------------------------------------------------------------------------
-class OwnRedis:
-    """A redis-server of this test's own, because it is stopped and killed."""
-
-    def __init__(self, directory: Path) -> None:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._directory = directory
-        self._server: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._directory)]
-        self._server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-        with connect(self.url) as redis:
-            assert eventually(lambda: answers_ping(redis))
-
-    def send(self, sign: signal.Signals) -> None:
-        assert self._server is not None
-        os.kill(self._server.pid, sign)
-
-    def kill(self) -> None:
-        if self._server is not None:
-            self._server.kill()
-            self._server.wait()
-            self._server = None
-
-
-def answers_ping(redis: Redis) -> bool:
-    try:
-        return bool(redis.ping())
-    except RedisError:
-        return False
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    server = OwnRedis(tmp_path)
-    yield server
-    server.kill()
-
-
-def test_an_address_costs_one_round_trip_for_a_tenth_of_its_limit(own_redis: OwnRedis) -> None:
-    own_redis.start()
+def test_an_address_costs_one_round_trip_for_a_tenth_of_its_limit(own_redis: RedisServer) -> None:
     with connect(own_redis.url) as redis:
         limits = AddressLimits(redis, process_count=1, clock=lambda: 1_000.5)
 
@@ -305,25 +254,25 @@ def steady_acme(book: LeaseBook) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("fault", ["killed", "hanging"])
-def test_a_tenant_within_its_quota_notices_nothing_when_redis_goes_and_comes(own_redis: OwnRedis, fault: str) -> None:
-    own_redis.start()
+def test_a_tenant_within_its_quota_notices_no_outage_of_redis(own_redis: RedisServer, fault: str) -> None:
     with connect(own_redis.url) as redis:
         book = open_book(redis, process_count=2)
         book.start()
         with steady_acme(book) as refusals:
             assert book.redis_available
 
-            own_redis.kill() if fault == "killed" else own_redis.send(signal.SIGSTOP)
+            own_redis.kill() if fault == "killed" else own_redis.freeze()
             gone = eventually(lambda: not book.redis_available)
             lived_on_its_share = eventually(lambda: book.local_tokens > 50)
-            own_redis.start() if fault == "killed" else own_redis.send(signal.SIGCONT)
+            own_redis.start() if fault == "killed" else own_redis.thaw()
             back = eventually(lambda: book.redis_available)
         book.stop()
 
     assert (gone, lived_on_its_share, back, refusals) == (True, True, True, [])
 
 
-def test_a_process_that_starts_without_redis_works_and_finds_it_later(own_redis: OwnRedis) -> None:
+def test_a_process_that_starts_without_redis_works_and_finds_it_later(own_redis: RedisServer) -> None:
+    own_redis.stop()
     with connect(own_redis.url) as redis:
         book = open_book(redis)
         book.start()
@@ -336,7 +285,8 @@ def test_a_process_that_starts_without_redis_works_and_finds_it_later(own_redis:
     assert (gone, back, refusals) == (True, True, [])
 
 
-def test_an_address_is_counted_again_when_redis_is_back(own_redis: OwnRedis) -> None:
+def test_an_address_is_counted_again_when_redis_is_back(own_redis: RedisServer) -> None:
+    own_redis.stop()
     wall_s = [1_000.0]
     with connect(own_redis.url) as redis:
         limits = AddressLimits(redis, process_count=4, clock=lambda: wall_s[0])
@@ -349,11 +299,10 @@ def test_an_address_is_counted_again_when_redis_is_back(own_redis: OwnRedis) -> 
     assert limits.redis_available
 
 
-def test_a_hanging_redis_delays_an_address_once_and_refuses_nobody_within_the_share(own_redis: OwnRedis) -> None:
-    own_redis.start()
+def test_a_hanging_redis_delays_an_address_once_and_refuses_nobody_within_the_share(own_redis: RedisServer) -> None:
     with connect(own_redis.url) as redis:
         limits = AddressLimits(redis, process_count=2, clock=lambda: 1_000.5)
-        own_redis.send(signal.SIGSTOP)
+        own_redis.freeze()
         begun_s = time.monotonic()
 
         with ThreadPoolExecutor(16) as threads:

@@ -1,9 +1,12 @@
 """Leases on a clock moved by hand: who is admitted, who is refused until when, and what is never exceeded."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 
+from tenants.buckets import Grant, LocalShare, Order
 from tenants.leases import Allowance
-from tenants.quotas import Quota, Refusal, RefusalKind, Scope, What
+from tenants.quotas import Quota, Refusal, RefusalKind, Scope, What, limits_of
 from tests.unit.tenants.quota_world import FakeClock, MemoryBuckets, open_book
 
 NONE = Quota()
@@ -73,6 +76,23 @@ def test_a_single_process_admits_the_burst_and_then_no_more_than_one_request_in_
         book.refill()
 
     assert 100 <= admitted * 7 <= 100 + 7
+
+
+def test_a_process_in_debt_admits_no_more_than_the_shared_bucket_was_seen_to_hold() -> None:
+    clock = FakeClock()
+    buckets = MemoryBuckets(clock)
+    quota = Quota(events_per_s=1, burst_events=100)
+    other_book, book = open_book(buckets, clock), open_book(buckets, clock)
+    other_book.allowance("bolt", quota, "k", NONE).charge(80, 0)
+    other_book.refill()
+    bolt = book.allowance("bolt", quota, "k", NONE)
+    book.refill()
+
+    within = (bolt.charge(10, 0), bolt.charge(5, 0))
+    beyond = bolt.charge(20, 0)
+
+    assert within == (None, None)
+    assert refused(beyond).kind is RefusalKind.EXHAUSTED
 
 
 def test_a_request_larger_than_the_burst_is_told_that_waiting_does_not_help() -> None:
@@ -189,7 +209,7 @@ def test_all_leases_that_need_it_are_topped_up_in_one_round_trip() -> None:
     assert (buckets.round_trips, len(buckets.orders)) == (1, 100)
 
 
-def test_a_lease_is_a_quarter_second_of_the_rate_and_never_over_the_processs_part_of_the_burst() -> None:
+def test_a_lease_is_a_quarter_second_of_the_rate_and_never_over_its_part_of_the_burst() -> None:
     clock = FakeClock()
     buckets = MemoryBuckets(clock)
     book = open_book(buckets, clock, process_count=4)
@@ -199,6 +219,44 @@ def test_a_lease_is_a_quarter_second_of_the_rate_and_never_over_the_processs_par
     book.refill()
 
     assert [order.want for order in buckets.orders] == [250.0, 100.0]
+
+
+class SlowBuckets(MemoryBuckets):
+    """Lets something happen while an answer is on its way."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def take(self, orders: Sequence[Order]) -> list[Grant | None]:
+        grants = super().take(orders)
+        if (meanwhile := self.meanwhile) is not None:
+            self.meanwhile = None
+            meanwhile()
+        return grants
+
+
+def test_what_is_charged_during_a_round_trip_is_refilled_in_the_next() -> None:
+    clock = FakeClock()
+    buckets = SlowBuckets(clock)
+    book = open_book(buckets, clock)
+    acme = book.allowance("acme", Quota(events_per_s=1_000), "k", NONE)
+    buckets.meanwhile = lambda: acme.charge(240, 0)
+
+    book.refill()
+    book.refill()
+
+    assert [order.want for order in buckets.orders] == [250, 240]
+
+
+def test_a_local_share_starts_with_its_part_of_what_was_last_seen() -> None:
+    clock = FakeClock()
+    (limit,) = limits_of("acme", Scope.TENANT, "", Quota(events_per_s=400))
+    share = LocalShare(4, clock)
+
+    first = share.take(Order(limit, 100), left=40)
+    clock.advance(0.5)
+    later = share.take(Order(limit, 100), left=400)
+
+    assert (first.granted, later.granted) == (10, 50)
 
 
 def test_without_redis_each_process_gives_its_share_and_no_tenant_is_refused_for_it() -> None:
