@@ -6,10 +6,12 @@ a function that runs between fork and exec is unsafe once the parent has threads
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+OPEN_FILES = 16_384
 EXIT_ORPHANED, EXIT_NOT_FOUND = 125, 127
 
 
@@ -28,10 +30,19 @@ def die_with(parent_pid: int) -> None:
         sys.exit(EXIT_ORPHANED)
 
 
+def allow_many_files() -> None:
+    """The usual 1,024 are fewer than the connections a web worker may hold; each is a file to the kernel."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
     parent_pid, program = int(sys.argv[1]), sys.argv[2:]
     restore_signals()
     die_with(parent_pid)
+    allow_many_files()
     try:
         os.execvp(program[0], program)  # noqa: S606  # becoming the program is the point; no shell is wanted
     except OSError as error:

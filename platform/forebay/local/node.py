@@ -19,10 +19,15 @@ from forebay.local.command import LocalServiceError
 WORKER_MARGIN_S = 5
 SERVER_MARGIN_S = 10
 PROBE_TIMEOUT_S = 2.0
+# What granian calls backpressure bounds open connections, idle ones too; at its default of the backlog, 1,024 agents
+# that only keep theirs alive shut everybody else out. An idle one costs about 20 KB.
+CONNECTIONS_A_WORKER = 8_192
 
 
 def web(env: Mapping[str, str], *, ready_path: str) -> Child:
     """Granian with its workers; ready when `ready_path` answers 200."""
+    # WhiteNoise warns of a missing directory on each start; it is empty until somebody runs collectstatic.
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     flush_s = settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S
     options = {
         "--interface": "wsgi",
@@ -32,6 +37,7 @@ def web(env: Mapping[str, str], *, ready_path: str) -> Child:
         "--blocking-threads": settings.FOREBAY_THREADS,
         "--workers-kill-timeout": flush_s + WORKER_MARGIN_S,
         "--backlog": 1024,
+        "--backpressure": CONNECTIONS_A_WORKER,
         "--log-level": "warning",
     }
     flags = ["--no-ws", "--respawn-failed-workers"]
