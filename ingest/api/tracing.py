@@ -3,7 +3,7 @@
 HTTP side of the event path; pure, any thread.
 """
 
-import os
+import random
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,4 +20,4 @@ def correlation_id(meta: Mapping[str, Any]) -> str:
     traceparent = meta.get("HTTP_TRACEPARENT")
     if traceparent is not None and (match := _TRACEPARENT.fullmatch(traceparent)):
         return match[1]
-    return os.urandom(16).hex()
+    return f"{random.getrandbits(128):032x}"

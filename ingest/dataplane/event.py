@@ -4,7 +4,7 @@ Data plane; called under the lane lock, stateless. The fast path decodes a whole
 fails is decoded again event by event, so that each bad one gets its own index and reason and the good ones go on.
 """
 
-import os
+import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -215,8 +215,9 @@ class EventIds:
 
     __slots__ = ("_next", "_prefix")
 
-    def __init__(self, wall_ms: int, entropy: bytes | None = None) -> None:
-        drawn = int.from_bytes(entropy or os.urandom(10))
+    def __init__(self, wall_ms: int) -> None:
+        # Unique is enough here, nothing is kept secret by it; the generator is seeded from the system in each process.
+        drawn = random.getrandbits(80)
         stamp = f"{wall_ms & 0xFFFFFFFFFFFF:012x}"
         self._prefix = f"{stamp[:8]}-{stamp[8:]}-7{drawn & 0xFFF:03x}-{0x8000 | (drawn >> 12) & 0x3FFF:04x}-"
         # One bit is left free above the counter, so that no batch can carry into the bits before it.
