@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
-from django.conf import settings
+
+from ingest import kafka
 
 METADATA_TIMEOUT_S = 5.0
 POLL_S = 0.5
@@ -24,12 +25,14 @@ class CannotRead(Exception):
 class Reader:
     """The records of a topic, all partitions. Close it."""
 
-    def __init__(self, bootstrap: str, topic: str, *, from_end: bool = False) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, *, from_end: bool = False, metadata_timeout_s: float = METADATA_TIMEOUT_S
+    ) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._is_away = False
         self._consumer = Consumer(
-            connection()
+            kafka.connection()
             | {
                 "bootstrap.servers": bootstrap,
                 "group.id": "forebay-reader",  # asked for by the library; never joined
@@ -39,7 +42,7 @@ class Reader:
                 "error_cb": self._note_error,
             }
         )
-        partitions = self._partitions()
+        partitions = self._partitions(metadata_timeout_s)
         self._consumer.assign(
             [TopicPartition(topic, number, OFFSET_END if from_end else OFFSET_BEGINNING) for number in partitions]
         )
@@ -62,10 +65,10 @@ class Reader:
     def close(self) -> None:
         self._consumer.close()
 
-    def _partitions(self) -> list[int]:
+    def _partitions(self, timeout_s: float) -> list[int]:
         # All topics, not this one: metadata asked for by name makes some clusters create the topic.
         try:
-            topics = self._consumer.list_topics(timeout=METADATA_TIMEOUT_S).topics
+            topics = self._consumer.list_topics(timeout=timeout_s).topics
         except KafkaException as error:
             raise CannotRead(f"Kafka does not answer at {self._bootstrap}: {error.args[0].str()}") from error
         if self._topic not in topics:
@@ -80,18 +83,6 @@ class Reader:
         # Whoever follows waits for Kafka to come back, as librdkafka does.
         if self._is_away and not follow:
             raise CannotRead(f"Kafka at {self._bootstrap} went away")
-
-
-def connection() -> dict[str, object]:
-    """How the settings say to speak to the cluster."""
-    options = {
-        "security.protocol": settings.FOREBAY_KAFKA_SECURITY_PROTOCOL,
-        "sasl.mechanism": settings.FOREBAY_KAFKA_SASL_MECHANISM,
-        "sasl.username": settings.FOREBAY_KAFKA_SASL_USERNAME,
-        "sasl.password": settings.FOREBAY_KAFKA_SASL_PASSWORD,
-        "ssl.ca.location": settings.FOREBAY_KAFKA_SSL_CA_FILE,
-    }
-    return {name: value for name, value in options.items() if value}
 
 
 def as_text(message: Message) -> str:

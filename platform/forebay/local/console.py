@@ -13,7 +13,7 @@ class Console:
 
     def step(self, name: str) -> None:
         """Name what starts now, beside the earlier steps."""
-        self._write(f" {name}" if self._in_steps else f"starting {name}")
+        self._write(f", {name}" if self._in_steps else f"starting {name}")
         self._in_steps = True
 
     def say(self, line: str) -> None:
