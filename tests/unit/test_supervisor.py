@@ -150,6 +150,19 @@ def test_a_child_that_never_gets_ready_fails_and_the_others_are_stopped(supervis
     assert not is_alive(redis_pid)
 
 
+def test_a_launched_child_that_dies_fails_the_next_start(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.launch(Child("beat", program(DIES_AT_START), cwd=tmp_path, settles_s=DEADLINE_S))
+
+    with pytest.raises(ChildFailed, match="beat failed to start"):
+        supervisor.start(Child("web", program(SLEEPS), cwd=tmp_path))
+
+
+def test_a_child_that_cannot_tell_is_ready_after_it_has_lived_a_while(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start(Child("beat", program(SLEEPS), cwd=tmp_path, settles_s=0.2))
+
+    assert time.monotonic() - supervisor.places[0].running.started_s >= 0.2
+
+
 def test_stages_stop_in_the_opposite_order_of_their_start(supervisor: Supervisor, tmp_path: Path) -> None:
     told = tmp_path / "told"
     for name in ("redis", "kafka", "web"):

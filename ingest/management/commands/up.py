@@ -130,7 +130,7 @@ class Up:
         self._console.step("snapshot builder")
         self._supervisor.start(node.builder(self._env, not_ready_because=_snapshot_is_old_because))
         self._console.step("Celery")
-        self._supervisor.start(node.celery_worker(self._env), node.celery_beat(self._env))
+        self._supervisor.launch(node.celery_worker(self._env), node.celery_beat(self._env))
         self._console.step("web")
         self._supervisor.start(node.web(self._env, ready_path="/health/ready"))
 

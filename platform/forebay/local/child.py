@@ -25,7 +25,8 @@ TAIL_LINES = 12
 class Child:
     """What to run. `env` is added to the supervisor's own.
 
-    `not_ready_because` is polled until it returns None; it must answer quickly, and says what is missing.
+    `not_ready_because` is polled until it returns None; it must answer quickly, and says what is missing. A child
+    that has no way to tell shows it by living for `settles_s`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Child:
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
     not_ready_because: Callable[[], str | None] = lambda: None
+    settles_s: float = 0.0
     ready_timeout_s: float = 60.0
     grace_s: float = 15.0
     restarts: bool = True
@@ -76,6 +78,11 @@ class RunningChild:
         self.kill()
         self._process.wait()
         return True
+
+    def not_ready_because(self) -> str | None:
+        """None as soon as the child is ready."""
+        lived_s = time.monotonic() - self.started_s
+        return "it has just begun" if lived_s < self.child.settles_s else self.child.not_ready_because()
 
     def terminate(self) -> None:
         """Ask the leader alone: granian, celery and java each stop their own workers in their own order."""

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from django.conf import settings
@@ -19,6 +20,8 @@ from forebay.local.command import LocalServiceError
 WORKER_MARGIN_S = 5
 SERVER_MARGIN_S = 10
 PROBE_TIMEOUT_S = 2.0
+# Celery says nothing at this log level when it is ready; what is wrong with it shows while it imports.
+CELERY_SETTLES_S = 4.0
 # What granian calls backpressure bounds open connections, idle ones too; at its default of the backlog, 1,024 agents
 # that only keep theirs alive shut everybody else out. An idle one costs about 20 KB.
 CONNECTIONS_A_WORKER = 8_192
@@ -57,13 +60,19 @@ def builder(env: Mapping[str, str], *, not_ready_because: Callable[[], str | Non
 
 
 def celery_worker(env: Mapping[str, str]) -> Child:
-    argv = ["-m", "celery", "-A", "forebay.celery", "worker", "--pool", "prefork", "--concurrency", "1"]
+    """One process beside its parent is enough for the tasks of a node."""
     # Gossip and mingle are for a fleet that watches itself; one worker only waits for answers that never come.
-    return _python_child("worker", [*argv, "--without-gossip", "--without-mingle", "--loglevel", "WARNING"], env)
+    return _celery("worker", env, "--pool", "prefork", "--concurrency", "1", "--without-gossip", "--without-mingle")
 
 
 def celery_beat(env: Mapping[str, str]) -> Child:
-    return _python_child("beat", ["-m", "celery", "-A", "forebay.celery", "beat", "--loglevel", "WARNING"], env)
+    """The clock of the periodic tasks; one a platform."""
+    return _celery("beat", env)
+
+
+def _celery(role: str, env: Mapping[str, str], *options: str) -> Child:
+    argv = ["-m", "celery", "-A", "forebay.celery", role, *options, "--loglevel", "WARNING"]
+    return replace(_python_child(role, argv, env), settles_s=CELERY_SETTLES_S)
 
 
 def metrics_path() -> Path:

@@ -77,12 +77,17 @@ class Supervisor:
         return [place for stage in self._stages for place in stage]
 
     def start(self, *children: Child) -> None:
-        """Start one stage and wait until each child of it is ready. Raises ChildFailed or StopAsked."""
+        """Start one stage and wait until it and all before it are ready. Raises ChildFailed or StopAsked."""
+        self.launch(*children)
+        for place in self.places:
+            self._wait_until_ready(place.running)
+
+    def launch(self, *children: Child) -> None:
+        """Start one stage without waiting; the next start() does."""
+        self.signals.raise_if_asked()
         stage: list[Place] = []
         self._stages.append(stage)
         stage.extend(Place(self._spawn(child)) for child in children)
-        for place in stage:
-            self._wait_until_ready(place.running)
 
     def run(self) -> None:
         """Watch the children until a signal asks to stop. Raises ChildFailed when one dies that has no second life."""
@@ -111,7 +116,7 @@ class Supervisor:
         while True:
             self.signals.raise_if_asked()
             self._fail_if_any_ended()
-            reason = child.not_ready_because()
+            reason = running.not_ready_because()
             if reason is None:
                 return
             if time.monotonic() > deadline_s:
