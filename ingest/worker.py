@@ -15,6 +15,8 @@ from typing import Any
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ingest import kafka
 from ingest.api.addresses import networks
@@ -34,6 +36,7 @@ from ingest.dataplane.producer import EventProducer, producer_config
 from ingest.dataplane.recent import SAMPLE_EVENTS, RecentEvents, recent_key
 from ingest.dataplane.routing import Defaults
 from ingest.dataplane.snapshot_file import SnapshotFile
+from ingest.dataplane.tally import flush_all
 from tenants.address_limits import AddressLimits
 from tenants.api_keys import LAST_USED_HASH
 from tenants.buckets import RedisBuckets
@@ -46,6 +49,8 @@ GAUGES_S = 1.0
 RECENT_S = 1.0
 KEY_USES_S = 60.0
 RECENT_KEPT_S = 3600
+# What Redis is asked for can wait or be done without; a retry would only make a request wait longer.
+NO_RETRY = Retry(NoBackoff(), 0)
 
 
 class Worker:
@@ -68,6 +73,7 @@ class Worker:
         self.ack_budget = AckBudget(settings.FOREBAY_THREADS)
         self.anonymous_requests_per_s = settings.FOREBAY_ANONYMOUS_REQUESTS_PER_S
         self.trusted_proxies = networks(settings.FOREBAY_TRUSTED_PROXIES)
+        self.body_max_bytes = settings.FOREBAY_BODY_MAX_BYTES
         self.body_budget = BodyBudget(settings.FOREBAY_THREADS)
         self._closing = False
         self._callers: Callers | None = None
@@ -141,6 +147,7 @@ class Worker:
             log.warning("%d records were not acknowledged in time; they stay in the journal", left)
         self.drain.close_journals()
         self.book.stop()
+        self._show_gauges()
 
     def _release(self, in_flight: InFlight, indexes: list[int]) -> None:
         self.drain.release(in_flight, indexes)
@@ -157,6 +164,7 @@ class Worker:
         self.drain.adopt(settings.FOREBAY_JOURNAL_DIR, **_journal_sizes())
 
     def _show_gauges(self) -> None:
+        flush_all()
         metrics.IN_FLIGHT_EVENTS.set(len(self.producer))
         metrics.JOURNAL_USED_BYTES.set(self.journal.used_bytes)
         metrics.JOURNAL_UTILISATION_RATIO.set(self.journal.used_bytes / self.journal.max_bytes)
@@ -204,7 +212,9 @@ def worker() -> Worker:
 
 def _redis() -> redis.Redis:
     timeout_s = settings.FOREBAY_REDIS_TIMEOUT_MS / 1000
-    return redis.Redis.from_url(settings.FOREBAY_REDIS_URL, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    return redis.Redis.from_url(
+        settings.FOREBAY_REDIS_URL, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=NO_RETRY
+    )
 
 
 def _unless_away(call: Callable[[], object]) -> None:

@@ -5,9 +5,7 @@ HTTP side of the event path; request threads, outside of the lane lock, for a se
 
 import threading
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import zstandard
@@ -32,21 +30,21 @@ class BodyBudget:
 
     def __init__(self, threads: int) -> None:
         self._most = max(1, threads // 2)
-        self._reading: Counter[str] = Counter()
+        self._reading: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    @contextmanager
-    def reading(self, tenant: str) -> Iterator[None]:
-        """Held while a body is read. Raises Unavailable before it begins."""
+    def take(self, tenant: str) -> None:
+        """Before a body is read; `give_back` is owed then. Raises Unavailable."""
         with self._lock:
-            if self._reading[tenant] >= self._most:
+            reading = self._reading.get(tenant, 0)
+            if reading >= self._most:
                 raise Unavailable("too_many_bodies", "Too many requests of this tenant are still sending their bodies")
-            self._reading[tenant] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._reading[tenant] -= 1
+            self._reading[tenant] = reading + 1
+
+    def give_back(self, tenant: str) -> None:
+        """The body is read."""
+        with self._lock:
+            self._reading[tenant] -= 1
 
 
 def read(stream: Stream, content_length: str, max_bytes: int) -> bytes:

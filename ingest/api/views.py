@@ -80,11 +80,14 @@ class LaneView(APIView):
         if refusal is not None:
             raise quota_refused(refusal)
 
-        max_bytes = settings.FOREBAY_BODY_MAX_BYTES
-        with node.body_budget.reading(tenant.name):
+        max_bytes = node.body_max_bytes
+        node.body_budget.take(tenant.name)
+        try:
             raw = body.read(meta["wsgi.input"], meta.get("CONTENT_LENGTH", ""), max_bytes)
+        finally:
+            node.body_budget.give_back(tenant.name)
         content = body.decompress(raw, meta.get("HTTP_CONTENT_ENCODING", ""), max_bytes)
-        if not content.strip():
+        if not content or content.isspace():
             raise BadRequest("empty_body", "The body is empty; send an event")
 
         arrival = Arrival(caller, allowance, node.topics, self.format.dialect, address, self.correlation_id, delivery)

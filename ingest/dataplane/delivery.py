@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from ingest.dataplane import metrics
 from ingest.dataplane.acks import Acknowledgements
 from ingest.dataplane.faults import Fault, fault_of
-from ingest.dataplane.journal import Journal
+from ingest.dataplane.journal import Journal, Range
 from ingest.dataplane.segments import HELD, Record, Segment
 
 Place = tuple[Journal, Segment, int, int]
@@ -30,6 +30,7 @@ class InFlight:
         "acknowledgements",
         "at",
         "completed",
+        "completed_s",
         "expected",
         "failures",
         "indexes",
@@ -56,7 +57,7 @@ class InFlight:
         self.journal, self.segment, self.at, self.sequence = place
         self.tenant, self.topic, self.indexes = tenant, topic, indexes
         self.expected, self.reported, self.is_settled = len(indexes), 0, False
-        self.produced_s = time.monotonic()
+        self.produced_s = self.completed_s = time.monotonic()
         self.failures: list[tuple[KafkaError, bytes | None, int | None]] = []
         self.acknowledgements = acknowledgements
 
@@ -92,6 +93,7 @@ class InFlight:
             self.failures.append((error, message.value(), None))
         self.reported += 1
         if self.reported == self.expected:
+            self.completed_s = time.monotonic()
             self.completed.append(self)
 
     def _report_indexed(self, index: int, error: KafkaError | None, message: Message) -> None:
@@ -102,6 +104,7 @@ class InFlight:
         if self.acknowledgements is not None:
             self.acknowledgements.report(index, error, message)
         if self.reported == self.expected:
+            self.completed_s = time.monotonic()
             self.completed.append(self)
 
     def failed_indexes(self) -> dict[int, KafkaError]:
@@ -137,24 +140,25 @@ class Settlements:
 
     def settle_all(self) -> None:
         """Settle everything that is complete."""
-        by_journal: dict[Journal, list[tuple[Segment, int, int]]] = {}
+        settled: dict[Journal, list[Range]] = {}
         delivered: Counter[str] = Counter()
-        now_s = time.monotonic()
         while self.completed:
             in_flight = self.completed.popleft()
             if in_flight.is_settled or in_flight.reported < in_flight.expected or not in_flight.indexes:
                 continue
             in_flight.is_settled = True
-            failed = self._failed(in_flight) if in_flight.failures else {}
-            ranges = _ranges(in_flight, failed)
-            by_journal.setdefault(in_flight.journal, []).extend(ranges)
+            ranges = settled.setdefault(in_flight.journal, [])
+            if in_flight.failures:
+                failed = self._failed(in_flight)
+            else:
+                failed = {}
+                metrics.delivered(in_flight.topic)[1].observe(in_flight.completed_s - in_flight.produced_s)
+            ranges.extend(_ranges(in_flight, failed))
             delivered[in_flight.topic] += len(in_flight.indexes) - len(failed)
-            if not failed:
-                metrics.delivered(in_flight.topic)[1].observe(now_s - in_flight.produced_s)
-        for journal, settled in by_journal.items():
-            count, expected = journal.settle(settled), sum(size for _, _, size in settled)
-            if count < expected:
-                metrics.LATE_REPORTS.inc(expected - count)
+        for journal, ranges in settled.items():
+            late = sum(size for _, _, size in ranges) - journal.settle(ranges)
+            if late:
+                metrics.LATE_REPORTS.inc(late)
         for topic, count in delivered.items():
             metrics.delivered(topic)[0].inc(count)
 
@@ -178,7 +182,7 @@ class Settlements:
         return failed
 
 
-def _ranges(in_flight: InFlight, failed: dict[int, KafkaError]) -> list[tuple[Segment, int, int]]:
+def _ranges(in_flight: InFlight, failed: dict[int, KafkaError]) -> list[Range]:
     indexes, first = in_flight.indexes, in_flight.sequence
     if not failed and indexes[-1] - indexes[0] + 1 == len(indexes):
         return [(in_flight.segment, first + indexes[0], len(indexes))]

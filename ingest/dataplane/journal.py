@@ -11,6 +11,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from ingest.dataplane.errors import Unavailable
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 LOCK_NAME = "lock"
 # The end of each segment that only SETTLEs may use, so that a full disk never keeps a journal from shrinking.
 SETTLE_RESERVE_BYTES = 1 << 20
+
+
+Range = tuple[Segment, int, int]
+"""Segment, first sequence, count."""
 
 
 class JournalLocked(Exception):
@@ -98,20 +103,19 @@ class Journal:
 
     # --- written by the poll thread ---
 
-    def settle(self, settled: list[tuple[Segment, int, int]]) -> int:
+    def settle(self, settled: list[Range]) -> int:
         """Settle ranges (segment, first sequence, count) with one SETTLE record; returns how many records that settled.
 
         Without room for the record the ranges are settled in memory only: a crash then sends them again, which is
         allowed, while keeping the segments would fill the disk for good, which is not."""
+        merged = _merged(settled)
         with self._lock:
-            count = sum(segment.settle(first, size) for segment, first, size in settled)
-            header, payload = frame(Settle(_merged((first, size) for _, first, size in settled)))
+            count = sum(segment.settle(first, size) for segment, first, size in merged)
+            header, payload = frame(Settle([(first, size) for _, first, size in merged]))
             try:
                 self._settle_segment(len(header) + len(payload)).write(header, payload)
             except OSError:
-                log.exception(
-                    "journal %s: a SETTLE was not written; a crash now would send its records again", self.name
-                )
+                log.exception("journal %s: a SETTLE was not written; a crash would send its records again", self.name)
             self._unlink_settled()
             return count
 
@@ -268,12 +272,14 @@ def _lock(directory: Path) -> int:
     return fd
 
 
-def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges in order, adjoining ones as one."""
-    merged: list[tuple[int, int]] = []
-    for first, count in sorted(ranges):
-        if merged and merged[-1][0] + merged[-1][1] == first:
-            merged[-1] = (merged[-1][0], merged[-1][1] + count)
+def _merged(ranges: list[Range]) -> list[Range]:
+    """Ranges in order, adjoining ones of a segment as one: a thousand single events become one range."""
+    merged: list[Range] = []
+    last, end = None, -1
+    for segment, first, count in sorted(ranges, key=itemgetter(1)):
+        if segment is last and first == end:
+            merged[-1] = (segment, merged[-1][1], end + count - merged[-1][1])
         else:
-            merged.append((first, count))
+            merged.append((segment, first, count))
+        last, end = segment, first + count
     return merged

@@ -4,9 +4,9 @@ Data plane. `accept` runs under the lane lock, one request at a time in a proces
 write, and touches neither database, Redis nor log. docs/event-path.md tells the same story to a reader.
 """
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ingest.dataplane.acks import AckBudget, Acknowledgements
@@ -76,15 +76,14 @@ class Pipeline:
         if refusal is not None:
             raise quota_refused(refusal)
 
-        now = datetime.now(UTC)
-        received_wall_ms = int(now.timestamp() * 1000)
-        received_at = rfc3339(now)
+        received_wall_ms = time.time_ns() // 1_000_000
+        received_at = rfc3339(received_wall_ms)
         stamp = Stamp(
             caller.tenant.name,
             arrival.peer_address,
             arrival.correlation_id,
             self._received_by,
-            now,
+            received_wall_ms,
             received_at,
             EventIds(received_wall_ms),
         )
