@@ -1,18 +1,25 @@
 """The operators' console for routing; each save moves the control plane's version, so workers follow in a second."""
 
+from typing import Any
+
 from django.contrib import admin, messages
-from django.forms import ModelForm
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from ingest.forms import RoutingRuleForm
 from ingest.models import RoutingRule
 from tenants.admin import VersionedAdmin
+
+admin.site.site_header = admin.site.site_title = "Forebay"
+admin.site.index_title = "Console"
 
 
 @admin.register(RoutingRule)
 class RoutingRuleAdmin(VersionedAdmin):
     """Rules in the order in which they are tried."""
 
-    list_display = ("position", "name", "enabled", "source_glob", "levels", "topic", "drop_reason", "delivery")
+    form = RoutingRuleForm
+    list_display = ("position", "name", "enabled", "matches", "goes_to")
     list_display_links = ("name",)
     list_filter = ("enabled", "topic", "delivery")
     search_fields = ("name", "source_glob", "topic")
@@ -24,7 +31,36 @@ class RoutingRuleAdmin(VersionedAdmin):
         ("Or drops", {"fields": ("drop_reason",)}),
     )
 
-    def save_model(self, request: HttpRequest, obj: RoutingRule, form: "ModelForm[RoutingRule]", change: bool) -> None:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RoutingRule]:
+        rules: QuerySet[RoutingRule] = super().get_queryset(request)
+        return rules.prefetch_related("tenants")
+
+    @admin.display
+    def matches(self, rule: RoutingRule) -> str:
+        """What an event must be, in one phrase: a list of eight columns does not fit beside its filter."""
+        value = f"={rule.metadata_glob}" if rule.metadata_glob else ""
+        parts = [
+            f"source {rule.source_glob}" if rule.source_glob else "",
+            ", ".join(rule.levels),
+            f"metadata.{rule.metadata_field}{value}" if rule.metadata_field else "",
+            ", ".join(tenant.name for tenant in rule.tenants.all()),
+        ]
+        return "; ".join(filter(None, parts)) or "everything"
+
+    @admin.display
+    def goes_to(self, rule: RoutingRule) -> str:
+        """Where such an event goes, in one phrase."""
+        if rule.drop_reason:
+            return f"nowhere: {rule.drop_reason}"
+        parts = [
+            f"{rule.topic} by {rule.partitioning}",
+            f"key {', '.join(rule.key)}" if rule.key else "",
+            rule.delivery,
+            f"{rule.keep_ratio:.4g} of it" if rule.keep_ratio < 1 else "",
+        ]
+        return "; ".join(filter(None, parts))
+
+    def save_model(self, request: HttpRequest, obj: RoutingRule, form: Any, change: bool) -> None:
         """Keying on the time sends one moment's events to one partition: allowed, but said."""
         super().save_model(request, obj, form, change)
         if "timestamp" in obj.key:

@@ -1,0 +1,99 @@
+"""The operators' console for routing rules: forms without JSON, a list a person can read, and a version that moves."""
+
+import html
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from ingest.models import RoutingRule
+from tenants import services
+from tenants.models import ControlPlaneVersion
+
+pytestmark = pytest.mark.django_db
+
+RULE = {"position": 10, "enabled": "on", "partitioning": "key_hash", "keep_ratio": 1.0}
+
+
+@pytest.fixture
+def console(client: Client, settings: Settings, tmp_path: Path) -> Client:
+    settings.STATIC_ROOT = tmp_path  # whitenoise warns about a directory that is not there
+    client.force_login(get_user_model().objects.create_superuser("operator"))
+    return client
+
+
+def save(console: Client, **form: object) -> str:
+    answer = console.post(reverse("admin:ingest_routingrule_add"), RULE | form, follow=True)
+    return html.unescape(answer.content.decode())
+
+
+def test_levels_are_ticked_and_key_fields_written_one_a_line(console: Client) -> None:
+    version = ControlPlaneVersion.current()
+
+    save(console, name="payments", topic="payments", levels=["ERROR", "FATAL"], key="metadata.order\nsource\n")
+
+    rule = RoutingRule.objects.get(name="payments")
+    assert (rule.levels, rule.key) == (["ERROR", "FATAL"], ["metadata.order", "source"])
+    assert ControlPlaneVersion.current() > version
+
+
+def test_a_rule_that_is_opened_and_saved_again_stays_as_it_was(console: Client) -> None:
+    save(console, name="payments", topic="payments", levels=["WARN"], key="metadata.order\nsource")
+    rule = RoutingRule.objects.get(name="payments")
+    page = reverse("admin:ingest_routingrule_change", args=[rule.pk])
+    form = console.get(page).context["adminform"].form
+    values = {field.html_name: field.value() for field in form if field.value() is not None}
+
+    console.post(page, values)
+
+    again = RoutingRule.objects.get(pk=rule.pk)
+    assert (again.levels, again.key, again.topic) == (["WARN"], ["metadata.order", "source"], "payments")
+
+
+@pytest.mark.parametrize(
+    ("form", "complaint"),
+    [
+        ({"topic": "payments", "key": "nonsense"}, "A list out of source, hostname"),
+        ({"topic": "payments", "levels": ["LOUD"]}, "LOUD is not one of the available choices"),
+        ({"topic": "payments", "drop_reason": "noise"}, "one of the two"),
+        ({}, "one of the two"),
+        ({"topic": "payments", "partitioning": "severity_first"}, "hashes a key over the other partitions"),
+        ({"topic": "pay/ments"}, "Kafka allows letters"),
+    ],
+)
+def test_a_rule_that_cannot_work_is_refused_with_the_reason(
+    console: Client, form: dict[str, object], complaint: str
+) -> None:
+    page = save(console, name="payments", **form)
+
+    assert complaint in page
+    assert not RoutingRule.objects.exists()
+
+
+def test_keying_on_the_timestamp_is_allowed_but_said(console: Client) -> None:
+    page = save(console, name="by-time", topic="logs", key="timestamp")
+
+    assert RoutingRule.objects.filter(name="by-time").exists()
+    assert "all events of a moment go to one partition" in page
+
+
+def test_the_list_says_in_words_what_matches_and_where_it_goes(console: Client) -> None:
+    acme = services.tenant_create(name="acme")
+    save(console, name="drop-debug", levels=["TRACE", "DEBUG"], tenants=[acme.pk], drop_reason="debug")
+    save(console, name="web", source_glob="web-*", topic="web", key="source", delivery="ack", keep_ratio=0.1)
+    save(console, name="rest", topic="logs", partitioning="round_robin")
+
+    page = html.unescape(console.get(reverse("admin:ingest_routingrule_changelist")).content.decode())
+
+    for phrase in (
+        "TRACE, DEBUG; acme",
+        "nowhere: debug",
+        "source web-*",
+        "web by key_hash; key source; ack; 0.1 of it",
+        "everything",
+        "logs by round_robin",
+    ):
+        assert phrase in page
