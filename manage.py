@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Puts platform/ on sys.path, so that the project package is `forebay` and the standard library keeps `platform` (ADR 0001)."""
+"""Puts platform/ on sys.path: the project package is `forebay`, the standard library keeps `platform` (ADR 0001)."""
 
 import os
 import sys

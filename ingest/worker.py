@@ -4,6 +4,7 @@ Composition root of the event path. Made lazily by the first request, after the 
 the process ends: no new events, then what is queued is flushed and settled, then the journal is let go.
 """
 
+import gc
 import logging
 import os
 import socket
@@ -193,21 +194,36 @@ class Worker:
 
 _lock = threading.Lock()
 _worker: Worker | None = None
-_worker_pid = 0
 
 
 def worker() -> Worker:
-    """This process's worker, made by the first call; a new one after a fork, which no thread of librdkafka survives."""
-    global _worker, _worker_pid
-    if _worker is None or _worker_pid != os.getpid():
-        with _lock:
-            if _worker is None or _worker_pid != os.getpid():
-                made = Worker()
-                made.start()
-                _worker, _worker_pid = made, os.getpid()
-                # atexit does not run in a multiprocessing child on Python 3.11; this does on all.
-                Finalize(made, made.close, exitpriority=100)
+    """This process's worker, made by the first call."""
+    return _worker or _make_worker()
+
+
+def _make_worker() -> Worker:
+    global _worker
+    with _lock:
+        if _worker is None:
+            made = Worker()
+            made.start()
+            # atexit does not run in a multiprocessing child on Python 3.11; this does on all.
+            Finalize(made, made.close, exitpriority=100)
+            # What is imported by now lives as long as the process: without this the collector walks all of Django every
+            # few hundred requests, which took more of the interpreter's time than the requests did.
+            gc.collect()
+            gc.freeze()
+            _worker = made
     return _worker
+
+
+def _forget_worker() -> None:
+    """A child has none of the threads: librdkafka's and ours stayed with the parent."""
+    global _lock, _worker
+    _lock, _worker = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget_worker)
 
 
 def _redis() -> redis.Redis:

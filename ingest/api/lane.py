@@ -11,11 +11,16 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
 
+from ingest.api import health
 from ingest.api.views import BatchView, LogView
 
 ROUTES: dict[str, Callable[..., HttpResponse]] = {
     "/api/logs": LogView.as_view(),
     "/api/logs/batch": BatchView.as_view(),
+    "/api/logs/health": health.health,
+    # Probes come with whatever Host a balancer sends, and their 503 is an answer, not an error to log.
+    "/health/live": health.live,
+    "/health/ready": health.ready,
 }
 TABLE = ROUTES | {f"{path}/": view for path, view in ROUTES.items()}
 
@@ -31,5 +36,7 @@ class Lane:
         if view is None:
             return self._django(environ, start_response)
         response = view(WSGIRequest(environ))
+        response.headers["Content-Length"] = str(len(response.content))
         start_response(f"{response.status_code} {responses[response.status_code]}", list(response.items()))
-        return (response.content,)
+        # A list, for the server sends any other iterable piece by piece, as a chunked answer.
+        return [response.content]

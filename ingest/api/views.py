@@ -23,9 +23,9 @@ from ingest.api.tracing import correlation_id
 from ingest.dataplane import metrics
 from ingest.dataplane.acks import Result
 from ingest.dataplane.errors import BadRequest, MethodNotAllowed, Refused, quota_refused
-from ingest.dataplane.event import Decoded, decode_many, decode_one
+from ingest.dataplane.event import decode_many, decode_one
 from ingest.dataplane.outcome import Outcome
-from ingest.dataplane.pipeline import Arrival
+from ingest.dataplane.pipeline import Arrival, Decode
 from ingest.dataplane.routing import Delivery
 from ingest.protocols.native import Answer, answer_many, answer_one
 from ingest.worker import Worker, worker
@@ -37,7 +37,7 @@ class Format(NamedTuple):
     """A wire format: how a body becomes events, and how the outcome becomes an answer."""
 
     dialect: str
-    decode: Callable[[bytes], Decoded]
+    decode: Decode
     answer: Callable[[Outcome, dict[int, Result]], Answer]
 
 

@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from ingest.api import health, lane
+from ingest.api import lane
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -18,9 +18,6 @@ def home(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", home),
     *(re_path(f"^{route.lstrip('/')}/?$", view) for route, view in lane.ROUTES.items()),
-    path("api/logs/health", health.health),
-    path("health/live", health.live),
-    path("health/ready", health.ready),
     path("metrics", ExportToDjangoView),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

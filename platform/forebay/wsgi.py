@@ -1,9 +1,19 @@
 """The WSGI application of the web workers: the ingest lane in front of Django."""
 
+import multiprocessing
 import os
+import signal
 
 from django.core.wsgi import get_wsgi_application
 
+from forebay.local.leash import die_with
+
+# A stop that comes before the server has set its own handlers must not be lost in those inherited from its parent.
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+_parent = multiprocessing.parent_process()
+if _parent is not None and _parent.pid is not None:
+    # A worker that outlived its server would keep the port and take half of the next server's connections.
+    die_with(_parent.pid)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "forebay.settings")
 _django = get_wsgi_application()
 
