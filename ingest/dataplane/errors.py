@@ -25,7 +25,7 @@ class EventRejected(Exception):
 
     codes: ClassVar[frozenset[str]] = frozenset(
         {
-            "malformed_event",
+            "malformed_json",
             "not_an_object",
             "unknown_field",
             "missing_field",
@@ -80,7 +80,6 @@ class BadRequest(Refused):
         "empty_body",
         "incomplete_body",
         "malformed_compression",
-        "malformed_json",
         "empty_batch",
         "all_events_rejected",
         "unknown_delivery",

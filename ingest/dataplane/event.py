@@ -6,10 +6,12 @@ fails is decoded again event by event, so that each bad one gets its own index a
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from io import BytesIO
+from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -45,6 +47,10 @@ encode: Callable[[LogEvent], bytes] = msgspec.json.Encoder().encode
 _event = msgspec.json.Decoder(LogEvent)
 _events = msgspec.json.Decoder(list[LogEvent])
 _raw_events = msgspec.json.Decoder(list[msgspec.Raw])
+_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# An array has at most one element more than commas, and each takes 64 bytes of memory to be told apart.
+_MOST_COMMAS = 500_000
+_DETAIL_CHARACTERS = 200
 
 # Canonical levels by every spelling that is looked up first; syslog severities by name and by number (RFC 5424, 6.2.1).
 _SPELLINGS: dict[str, tuple[str | int, ...]] = {
@@ -95,39 +101,47 @@ class Stamp(NamedTuple):
     new_id: Callable[[], str]
 
 
-def decode_one(body: bytes) -> Decoded:
+def decode_one(body: bytes, max_events: int) -> Decoded:
     """One JSON object; raises BadRequest with the event's own code. (RFC 8259; the last of duplicate keys counts.)"""
     try:
         return Decoded([_event.decode(body)], (0,), {})
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _NOT_DECODED as error:
         rejected = _reason(error)
-        code = "malformed_json" if rejected.code == "malformed_event" else rejected.code
-        raise BadRequest(code, rejected.detail) from None
+        raise BadRequest(rejected.code, rejected.detail) from None
 
 
-def decode_many(body: bytes) -> Decoded:
+def decode_many(body: bytes, max_events: int) -> Decoded:
     """A JSON array or NDJSON. An index counts every event sent, good or bad; blank lines do not count.
 
-    Raises BadRequest where not even the events can be told apart.
+    Raises BadRequest where not even the events can be told apart. Of a request with bad events in it no more than one
+    beyond `max_events` are looked at: that is enough to refuse it.
     """
     is_array = body.lstrip()[:1] == b"["
     try:
         events = _events.decode(body) if is_array else _event.decode_lines(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _decode_each(_split(body, is_array))
+    except _NOT_DECODED as error:
+        documents = _array_documents(body, error) if is_array else _lines(body)
+        return _decode_each(islice(documents, max_events + 1))
+    if not events:
+        raise BadRequest("empty_batch", "The array is empty; send an event")
     return Decoded(events, range(len(events)), {})
 
 
-def _split(body: bytes, is_array: bool) -> list[bytes | msgspec.Raw]:
-    if not is_array:
-        return [line for line in body.split(b"\n") if line.strip()]
+def _lines(body: bytes) -> Iterator[bytes]:
+    return (line for line in BytesIO(body) if not line.isspace())
+
+
+def _array_documents(body: bytes, error: Exception) -> list[msgspec.Raw]:
+    if body.count(b",") > _MOST_COMMAS:
+        detail = f"{_reason(error).detail}. An array this large is taken whole or not at all; NDJSON is taken by line"
+        raise BadRequest("malformed_json", detail)
     try:
-        return list(_raw_events.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest("malformed_json", _reason(error).detail) from None
+        return _raw_events.decode(body)
+    except _NOT_DECODED as malformed:
+        raise BadRequest("malformed_json", _reason(malformed).detail) from None
 
 
-def _decode_each(documents: list[bytes | msgspec.Raw]) -> Decoded:
+def _decode_each(documents: Iterable[bytes | msgspec.Raw]) -> Decoded:
     events: list[LogEvent] = []
     indexes: list[int] = []
     rejected: dict[int, EventRejected] = {}
@@ -135,18 +149,18 @@ def _decode_each(documents: list[bytes | msgspec.Raw]) -> Decoded:
         try:
             events.append(_event.decode(document))
             indexes.append(index)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except _NOT_DECODED as error:
             rejected[index] = _reason(error)
     return Decoded(events, indexes, rejected)
 
 
 def _reason(error: Exception) -> EventRejected:
-    """msgspec's own sentence is clear and bounded; the code in front of it is what stays stable."""
-    text = str(error)
+    """msgspec's own sentence is clear; the code in front of it is what stays stable. A field's name may be long."""
+    text = str(error)[:_DETAIL_CHARACTERS]
     if isinstance(error, RecursionError):
-        return EventRejected("malformed_event", "The JSON is nested too deeply")
+        return EventRejected("malformed_json", "The JSON is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
-        return EventRejected("malformed_event", text)
+        return EventRejected("malformed_json", text)
     if text.startswith("Object missing required field"):
         return EventRejected("missing_field", text)
     if text.startswith("Object contains unknown field"):

@@ -13,7 +13,7 @@ from ingest.dataplane.acks import AckBudget, Acknowledgements
 from ingest.dataplane.callers import Caller
 from ingest.dataplane.delivery import InFlight
 from ingest.dataplane.drain import Drain
-from ingest.dataplane.errors import EventRejected, TooLarge, Unavailable, quota_refused
+from ingest.dataplane.errors import BadRequest, EventRejected, TooLarge, Unavailable, quota_refused
 from ingest.dataplane.event import Decoded, EventIds, EventLimits, Stamp, complete, encode, rfc3339
 from ingest.dataplane.journal import Journal
 from ingest.dataplane.outcome import Outcome
@@ -22,6 +22,9 @@ from ingest.dataplane.recent import RecentEvents
 from ingest.dataplane.routing import Delivery
 from ingest.dataplane.segments import PENDING, Record
 from tenants.leases import Allowance
+
+Decode = Callable[[bytes, int], Decoded]
+"""A protocol's bytes to events; the number is how many a request may hold. Raises BadRequest."""
 
 
 class Arrival(NamedTuple):
@@ -59,19 +62,17 @@ class Pipeline:
         self._recent = recent
         self._received_by = received_by
 
-    def accept(self, decode: Callable[[bytes], Decoded], body: bytes, arrival: Arrival) -> Outcome:
+    def accept(self, decode: Decode, body: bytes, arrival: Arrival) -> Outcome:
         """Take a request's events in: after this they are in the journal, or the sender is told which are not and why.
 
         `body` is the decompressed body. Under the lane lock. Raises Refused; then nothing of the request was accepted.
         """
         caller, limits = arrival.caller, self._limits
-        decoded = decode(body)
+        decoded = self._decode(decode, body, arrival)
         events, indexes, rejected = decoded
         received = len(events) + len(rejected)
         if received > limits.request_max_events:
-            raise TooLarge(
-                "too_many_events", f"{received} events; at most {limits.request_max_events} go in one request"
-            )
+            raise TooLarge("too_many_events", f"At most {limits.request_max_events} events go in one request; split it")
         refusal = arrival.allowance.charge(received, len(body))
         if refusal is not None:
             raise quota_refused(refusal)
@@ -123,6 +124,15 @@ class Pipeline:
             self._recent.add(caller.tenant.name, records[-1][3])
         self._count(arrival, outcome, dropped, len(body))
         return outcome
+
+    def _decode(self, decode: Decode, body: bytes, arrival: Arrival) -> Decoded:
+        """A body that cannot be taken apart costs its sender what one event does."""
+        try:
+            return decode(body, self._limits.request_max_events)
+        except BadRequest as refused:
+            arrival.allowance.charge(1, len(body))
+            arrival.caller.meter(arrival.dialect).rejected(refused.code, 1)
+            raise
 
     def _journal_and_produce(
         self,
