@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ingest.dataplane import metrics
-from ingest.dataplane.delivery import InFlight, Place
+from ingest.dataplane.delivery import InFlight, Origin
 from ingest.dataplane.journal import Journal, JournalLocked, orphans
 from ingest.dataplane.partitioning import UNASSIGNED
 from ingest.dataplane.policy import TopicPolicy
 from ingest.dataplane.producer import EventProducer
-from ingest.dataplane.segments import IN_FLIGHT, PENDING, Accept, Segment
+from ingest.dataplane.segments import IN_FLIGHT, PENDING, Accept
 
 log = logging.getLogger(__name__)
 
@@ -103,39 +103,59 @@ class Drain:
     def _drain_for_ever(self) -> None:
         while not self._stop.wait(IDLE_S):
             for journal in self._journals():
-                if journal.pending:
-                    self._drain_once(journal)
-                elif journal is not self.own and not journal.unsettled:
-                    self.adopted.remove(journal)
-                    journal.close()
+                try:
+                    self._visit(journal)
+                except Exception:  # one journal that cannot be read must not keep the others
+                    log.exception("journal %s: its backlog could not be drained; it is tried again", journal.name)
+
+    def _visit(self, journal: Journal) -> None:
+        if journal.pending:
+            self._drain_once(journal)
+        elif journal is not self.own and not journal.unsettled:
+            self.adopted.remove(journal)
+            journal.close()
 
     def _drain_once(self, journal: Journal) -> None:
-        """One pass over the backlog, oldest first, until librdkafka's queue is full."""
+        """One pass over the backlog, oldest first, until librdkafka's queue is full.
+
+        What can be produced is decided by the state at its beginning: a topic that is verified, or whose back-off ends,
+        in the middle of a pass has older records before that point, and waits for the next one."""
+        topics, began_s = self._topics(), time.monotonic()
+        if not self._can_anything_leave(topics, began_s):
+            return
         for segment, at, accept, indexes in journal.backlog():
-            if self._stop.is_set() or not self._produce(journal, segment, at, accept, indexes):
+            origin = (journal, segment, at, accept.sequence)
+            if self._stop.is_set() or not self._produce(origin, accept, indexes, topics, began_s):
                 return
 
-    def _produce(self, journal: Journal, segment: Segment, at: int, accept: Accept, indexes: list[int]) -> bool:
-        """Produce one ACCEPT's pending records whose topics can take them; False when the queue is full."""
-        topics, now_s = self._topics(), time.monotonic()
-        ready: dict[str, list[int]] = {}
-        for index in indexes:
-            topic = accept.records[index][0]
-            if topic in topics and self._not_before_s.get(topic, 0.0) <= now_s:
-                ready.setdefault(topic, []).append(index)
+    def _can_anything_leave(self, topics: dict[str, TopicPolicy], began_s: float) -> bool:
+        """Spares the reading of a whole backlog, twenty times a second, while all of its topics wait."""
         with self._lane_lock:
-            place = (journal, segment, at, accept.sequence)
-            return all(self._produce_topic(place, accept, topics[name], chosen) for name, chosen in ready.items())
+            return any(name in topics and self._not_before_s.get(name, 0.0) <= began_s for _, name in self.behind)
 
-    def _produce_topic(self, place: Place, accept: Accept, topic: TopicPolicy, indexes: list[int]) -> bool:
+    def _produce(
+        self, origin: Origin, accept: Accept, indexes: list[int], topics: dict[str, TopicPolicy], began_s: float
+    ) -> bool:
+        """Produce one ACCEPT's pending records whose topics can take them; False when the queue is full."""
+        by_topic: dict[str, list[int]] = {}
+        for index in indexes:
+            by_topic.setdefault(accept.records[index][0], []).append(index)
+        with self._lane_lock:
+            return all(
+                self._produce_topic(origin, accept, topics[name], chosen)
+                for name, chosen in by_topic.items()
+                if name in topics and self._not_before_s.get(name, 0.0) <= began_s
+            )
+
+    def _produce_topic(self, origin: Origin, accept: Accept, topic: TopicPolicy, indexes: list[int]) -> bool:
         # Records routed before the topic was seen have a partition out of as many as it should have had.
         records = [
             (name, partition if partition < topic.partitions else UNASSIGNED, key, value)
             for name, partition, key, value in accept.records
         ]
-        journal, segment, at, sequence = place
+        journal, segment, at, sequence = origin
         journal.mark(segment, at, sequence, indexes, IN_FLIGHT)
-        in_flight = InFlight(self._completed, place, accept.tenant, topic.name, indexes)
+        in_flight = InFlight(self._completed, origin, accept.tenant, topic.name, indexes)
         left = in_flight.produce(self._producer.produce, records)
         journal.mark(segment, at, sequence, left, PENDING)
         self._caught_up(accept.tenant, topic.name, len(indexes) - len(left))

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 
 from django.core.wsgi import get_wsgi_application
 
@@ -18,5 +19,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "forebay.settings")
 _django = get_wsgi_application()
 
 from ingest.api.lane import Lane  # noqa: E402  # models must be loaded before the views that the lane holds
+from ingest.worker import worker  # noqa: E402  # as above
 
 application = Lane(_django)
+# What a dead worker left in its journal must not wait for this one's first request. On a thread, so that a disk that
+# refuses ends no server: the next request tries again.
+threading.Thread(target=worker, name="worker-start", daemon=True).start()
