@@ -11,33 +11,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
-from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from ingest import snapshot
 from ingest.dataplane.policy import SnapshotFormatError, TopicPolicy, load, read_header
-from ingest.topics import KafkaAway, Topics
+from ingest.topic_watch import TopicWatch, Verifier
 
 log = logging.getLogger(__name__)
 
 PUBLISHED = "forebay:snapshot"
-# How soon a topic that does not exist yet, or a cluster that did not answer, is asked about again.
-RETRY_TOPICS_S = 5.0
 
 
 class Builder:
-    """Builds when the version moves or topics are due; writes by rename, publishes to Redis."""
+    """Builds when the version or the verified topics move; writes by rename, publishes to Redis."""
 
     def __init__(
-        self, path: Path, client: redis.Redis, topics: Topics, now_s: Callable[[], float] = time.monotonic
+        self, path: Path, client: redis.Redis, topics: Verifier, now_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._path = path
         self._redis = client
-        self._topics = topics
-        self._now_s = now_s
-        self._verified: tuple[TopicPolicy, ...] = ()
-        self._wanted: list[str] = []
-        self._verify_at_s = 0.0
+        self._topics = TopicWatch(topics, now_s)
+        self._names: list[str] = []
+        self._built_topics: tuple[TopicPolicy, ...] = ()
         self._built = (-1, -1)
         self._version = -1
         self._is_database_away = False
@@ -49,45 +44,27 @@ class Builder:
             found = load(self._path.read_bytes())
         except (OSError, SnapshotFormatError):
             return
-        self._verified = found.header.topics
+        self._topics.verified = found.header.topics
         self._built = found.age_key
 
     def step(self) -> bool:
         """One look at the version; True if a new snapshot was written."""
         close_old_connections()
         try:
-            version, names = snapshot.current_version(), None
+            version = snapshot.current_version()
             if version != self._version:
-                names = snapshot.topic_names()
-            topics_changed = self._verify(names if names is not None else self._wanted)
-            if version == self._version and not topics_changed:
-                return False
-            blob = snapshot.build(self._verified)
-            self._version = version
+                self._names = snapshot.topic_names()
+            topics = self._topics.look(self._names)
             self._is_database_away = False
+            if (version, topics) == (self._version, self._built_topics):
+                return False
+            blob = snapshot.build(topics)
         except DatabaseError as error:
             return self._follow_others(error)
+        self._version, self._built_topics = version, topics
         self._write(blob)
         self._publish(blob)
         return True
-
-    def _verify(self, names: list[str]) -> bool:
-        """Verify when the names have changed or it is time; whether the verified topics have changed by that."""
-        if names == self._wanted and self._now_s() < self._verify_at_s:
-            return False
-        before = self._verified
-        self._wanted = names
-        try:
-            self._verified = self._topics.verify(names)
-        except KafkaAway as error:
-            log.warning("Kafka does not answer, topics stay as they were verified: %s", error)
-            self._verify_at_s = self._now_s() + RETRY_TOPICS_S
-            return False
-        is_complete = len(self._verified) == len(names)
-        self._verify_at_s = self._now_s() + (
-            settings.FOREBAY_TOPIC_VERIFY_INTERVAL_S if is_complete else RETRY_TOPICS_S
-        )
-        return self._verified != before
 
     def _follow_others(self, error: DatabaseError) -> bool:
         """While the database is away here, another node may still reach it."""
