@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError
 
 
 class Place(NamedTuple):
@@ -23,32 +23,44 @@ Result = Place | KafkaError
 
 
 class Acknowledgements:
-    """What Kafka said of each record of a request that waits. `results` by index: a Place in Kafka or a KafkaError."""
+    """What Kafka said of each record of a request that waits. `results` by index: a Place in Kafka or a KafkaError.
+
+    The producing thread and the poll thread both report; an index is reported once.
+    """
 
     def __init__(self, expected: int) -> None:
         self.results: dict[int, Result] = {}
-        self.answered: dict[int, Result] | None = None
-        self._missing = expected
+        self._answered: dict[int, Result] | None = None
+        self._expected = expected
         self._complete = threading.Event()
+        self._lock = threading.Lock()
 
-    def report(self, index: int, error: KafkaError | None, message: Message) -> None:
-        """On the poll thread, once a record."""
-        place = Place(message.topic() or "", message.partition() or 0, message.offset() or 0)
-        self.results[index] = place if error is None else error
-        self._missing -= 1
-        if not self._missing:
-            self._complete.set()
+    def report(self, index: int, result: Result) -> None:
+        """What became of one record."""
+        self.results[index] = result
+        self._look()
+
+    def forgo(self, count: int) -> None:
+        """So many records will be produced later, by the drain: they are not waited for. On the producing thread."""
+        self._expected -= count
+        self._look()
 
     def wait(self, timeout_s: float) -> dict[int, Result]:
         """Block until every record has been reported or the time is over. What is returned is what the sender is told;
         records reported later go their usual way."""
         self._complete.wait(timeout_s)
-        self.answered = dict(self.results)
-        return self.answered
+        with self._lock:
+            self._answered = dict(self.results)
+        return self._answered
 
     def tells(self, index: int) -> bool:
         """Whether the sender has been, or surely will be, told what became of a reported record."""
-        return self.answered is None or index in self.answered
+        with self._lock:
+            return self._answered is None or index in self._answered
+
+    def _look(self) -> None:
+        if len(self.results) >= self._expected:
+            self._complete.set()
 
 
 class AckBudget:

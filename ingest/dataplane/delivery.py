@@ -11,12 +11,12 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from ingest.dataplane import metrics
-from ingest.dataplane.acks import Acknowledgements
+from ingest.dataplane.acks import Acknowledgements, Place
 from ingest.dataplane.faults import Fault, fault_of
 from ingest.dataplane.journal import Journal, Range
 from ingest.dataplane.segments import HELD, Record, Segment
 
-Place = tuple[Journal, Segment, int, int]
+Origin = tuple[Journal, Segment, int, int]
 """Journal, segment, the ACCEPT's first byte in it, its first sequence."""
 
 
@@ -47,14 +47,14 @@ class InFlight:
     def __init__(
         self,
         completed: "deque[InFlight]",
-        place: Place,
+        origin: Origin,
         tenant: str,
         topic: str,
         indexes: Sequence[int],
         acknowledgements: Acknowledgements | None = None,
     ) -> None:
         self.completed = completed
-        self.journal, self.segment, self.at, self.sequence = place
+        self.journal, self.segment, self.at, self.sequence = origin
         self.tenant, self.topic, self.indexes = tenant, topic, indexes
         self.expected, self.reported, self.is_settled = len(indexes), 0, False
         self.produced_s = self.completed_s = time.monotonic()
@@ -69,20 +69,29 @@ class InFlight:
             if self.acknowledgements is not None:
                 report = partial(self._report_indexed, self.indexes[done])
             try:
-                produce(topic, value, key, partition, report)
+                # No key is None: an empty one is hashed like any other, and all would go to one partition.
+                produce(topic, value, key or None, partition, report)
             except BufferError:
                 return self._keep_first(done)
             except KafkaException as error:
-                self.failures.append((error.args[0], None, self.indexes[done]))
-                self.expected -= 1
+                self._fail(self.indexes[done], error.args[0])
         if self.expected < len(chosen):
             self.completed.append(self)
         return ()
+
+    def _fail(self, index: int, error: KafkaError) -> None:
+        """A record that produce() itself refused, for which no report will come."""
+        self.failures.append((error, None, index))
+        self.expected -= 1
+        if self.acknowledgements is not None:
+            self.acknowledgements.report(index, error)
 
     def _keep_first(self, count: int) -> Sequence[int]:
         left = self.indexes[count:]
         self.indexes = self.indexes[:count]
         self.expected -= len(left)
+        if self.acknowledgements is not None:
+            self.acknowledgements.forgo(len(left))
         # The poll thread may have seen the last report already: let it look.
         self.completed.append(self)
         return left
@@ -102,7 +111,8 @@ class InFlight:
             self.failures.append((error, None, index))
         self.reported += 1
         if self.acknowledgements is not None:
-            self.acknowledgements.report(index, error, message)
+            place = Place(message.topic() or "", message.partition() or 0, message.offset() or 0)
+            self.acknowledgements.report(index, place if error is None else error)
         if self.reported == self.expected:
             self.completed_s = time.monotonic()
             self.completed.append(self)
@@ -117,7 +127,7 @@ class InFlight:
             records: list[Record] = self.journal.read(self.segment, self.at).records
             for index in self.indexes:
                 value = records[index][3]
-                if missing[value]:
+                if missing[value] and index not in failed:
                     missing[value] -= 1
                     failed[index] = errors[value]
         return failed

@@ -11,6 +11,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 
@@ -46,33 +47,36 @@ class JournalLocked(Exception):
 class Journal:
     """The journal of one directory, locked by this process for as long as the object lives."""
 
-    def __init__(self, directory: Path, *, segment_bytes: int, max_bytes: int) -> None:
+    def __init__(self, directory: Path, lock_fd: int, *, segment_bytes: int, max_bytes: int) -> None:
         self.directory = directory
         self.name = directory.name
         self.segment_bytes = segment_bytes
         self.max_bytes = max_bytes
         self.damaged_frames = 0
         self._lock = threading.Lock()
-        self._lock_fd = _lock(directory)
+        self._lock_fd = lock_fd
         self._segments: list[Segment] = []
         self._next_sequence = 0
+        self._next_ordinal = 0
 
     @classmethod
     def create(cls, root: Path, *, segment_bytes: int, max_bytes: int) -> "Journal":
         """A new, empty directory under `root`. Raises OSError when there is no room for its first segment."""
         directory = root / str(uuid.uuid4())
         directory.mkdir(parents=True)
-        journal = cls(directory, segment_bytes=segment_bytes, max_bytes=max_bytes)
-        journal._add_segment(segment_bytes)
+        journal = cls(directory, _lock_new(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
+        with journal._let_go_on_error():
+            journal._add_segment(segment_bytes)
         return journal
 
     @classmethod
     def adopt(cls, directory: Path, *, segment_bytes: int, max_bytes: int) -> "Journal":
         """Take over what a dead process left. Raises JournalLocked while its owner lives."""
-        journal = cls(directory, segment_bytes=segment_bytes, max_bytes=max_bytes)
+        journal = cls(directory, _lock(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
         paths = sorted(directory.glob("*.segment"))
-        for path in paths:
-            journal._replay(path, is_last=path == paths[-1])
+        with journal._let_go_on_error():
+            for path in paths:
+                journal._replay(path, is_last=path == paths[-1])
         return journal
 
     # --- written by the lane ---
@@ -81,6 +85,8 @@ class Journal:
         """Append one request's records as in flight: all of them or none. Returns the segment, the frame's place and
         the first sequence. Raises Unavailable when the journal is full or its disk is. Blocks for one write only."""
         with self._lock:
+            if not self._segments:
+                raise Unavailable("shutting_down", "This worker is going away; send it again, another will answer")
             sequence = self._next_sequence
             header, payload = frame(Accept(sequence, accepted_wall_ms, tenant, records))
             segment = self._segment_for(len(header) + len(payload))
@@ -168,6 +174,17 @@ class Journal:
 
     # --- inside ---
 
+    @contextmanager
+    def _let_go_on_error(self) -> Iterator[None]:
+        """A journal that could not be opened must not stay locked: its next adopter may be this very process."""
+        try:
+            yield
+        except BaseException:
+            for segment in self._segments:
+                os.close(segment.fd)
+            os.close(self._lock_fd)
+            raise
+
     def _remove_directory(self) -> None:
         (self.directory / LOCK_NAME).unlink(missing_ok=True)
         try:
@@ -193,30 +210,31 @@ class Journal:
         if segment.size_bytes + frame_bytes <= self.segment_bytes - SETTLE_RESERVE_BYTES:
             return segment
         reserve_bytes = max(self.segment_bytes, len(MAGIC) + frame_bytes + SETTLE_RESERVE_BYTES)
-        if self._reserved_bytes() + reserve_bytes > self.max_bytes:
+        # When all is settled the new segment takes the place of the old ones, whatever the bound leaves.
+        is_needed = any(segment.unsettled for segment in self._segments)
+        kept_bytes = sum(segment.reserved_bytes for segment in self._segments) if is_needed else 0
+        if kept_bytes + reserve_bytes > self.max_bytes:
             raise Unavailable(
                 "journal_full", "The journal is full: Kafka has not acknowledged what was accepted before"
             )
         try:
-            return self._add_segment(reserve_bytes)
+            segment = self._add_segment(reserve_bytes)
         except OSError as error:
             raise Unavailable("journal_unwritable", f"The journal has no room: {error.strerror}") from error
+        self._unlink_settled()
+        return segment
 
     def _settle_segment(self, frame_bytes: int) -> Segment:
         segment = self._segments[-1]
-        if segment.size_bytes + frame_bytes <= self.segment_bytes:
+        if segment.size_bytes + frame_bytes <= segment.reserved_bytes and not segment.is_damaged:
             return segment
         return self._add_segment(max(self.segment_bytes, len(MAGIC) + frame_bytes))
 
-    def _reserved_bytes(self) -> int:
-        return sum(max(segment.size_bytes, self.segment_bytes) for segment in self._segments)
-
     def _add_segment(self, reserve_bytes: int) -> Segment:
-        path = self.directory / f"{self._next_sequence:020d}.segment"
-        if self._segments and self._segments[-1].path == path:
-            # Nothing but SETTLEs went into the last one: the next must not take its name.
-            path = self.directory / f"{self._next_sequence:020d}-{uuid.uuid4().hex[:8]}.segment"
+        # The ordinal tells two segments of one sequence apart, the first of which got nothing but SETTLEs.
+        path = self.directory / f"{self._next_sequence:020d}-{self._next_ordinal:08d}.segment"
         segment = Segment.create(path, self._next_sequence, reserve_bytes)
+        self._next_ordinal += 1
         self._segments.append(segment)
         return segment
 
@@ -225,11 +243,15 @@ class Journal:
             self._segments.pop(0).dispose()
 
     def _replay(self, path: Path, *, is_last: bool) -> None:
-        segment = Segment.open(path, int(path.name[:20]))
+        first_sequence, _, ordinal = path.stem.partition("-")
+        segment = Segment.open(path, int(first_sequence))
         self._segments.append(segment)
+        self._next_ordinal = int(ordinal) + 1
         self._next_sequence = max(self._next_sequence, segment.first_sequence)
         try:
-            for _, next_at, entry in segment.entries(len(MAGIC), os.fstat(segment.fd).st_size):
+            if not segment.is_of_this_format:
+                raise DamagedFrame(f"{path.name}: not a segment of this format")
+            for _, next_at, entry in segment.entries(len(MAGIC), segment.reserved_bytes):
                 segment.size_bytes = next_at
                 if isinstance(entry, Accept):
                     segment.add(len(entry.records), PENDING)
@@ -241,7 +263,7 @@ class Journal:
 
     def _set_aside(self, segment: Segment, *, is_last: bool, error: DamagedFrame) -> None:
         """The torn end of the last segment was never answered with a 202 and is cut; anything else is kept aside."""
-        if is_last:
+        if is_last and segment.is_of_this_format:
             log.warning("journal %s: cut a torn last frame (%s)", self.name, error)
             segment.cut()
             return
@@ -262,14 +284,26 @@ def orphans(root: Path) -> list[Path]:
     return [path for path in sorted(root.iterdir()) if (path / LOCK_NAME).exists()] if root.is_dir() else []
 
 
+def _lock_new(directory: Path) -> int:
+    """The lock of a new directory appears under its name only when it is held, or an adopter could be quicker."""
+    path = directory / f"{LOCK_NAME}.new"
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    path.rename(directory / LOCK_NAME)
+    return fd
+
+
 def _lock(directory: Path) -> int:
-    fd = os.open(directory / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another adopter may have finished and removed the file between the two calls above.
+        if os.fstat(fd).st_nlink:
+            return fd
     except BlockingIOError:
-        os.close(fd)
-        raise JournalLocked(directory.name) from None
-    return fd
+        pass  # the same answer as for a file that is gone
+    os.close(fd)
+    raise JournalLocked(directory.name)
 
 
 def _merged(ranges: list[Range]) -> list[Range]:

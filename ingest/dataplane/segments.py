@@ -50,10 +50,11 @@ def frame(entry: Accept | Settle) -> tuple[bytes, bytes]:
 class Segment:
     """An open segment. The journal's lock guards every change of its state."""
 
-    def __init__(self, path: Path, first_sequence: int, fd: int) -> None:
+    def __init__(self, path: Path, first_sequence: int, fd: int, reserved_bytes: int) -> None:
         self.path = path
         self.fd = fd
         self.first_sequence = first_sequence
+        self.reserved_bytes = reserved_bytes
         self.states = bytearray()
         self.size_bytes = len(MAGIC)
         self.unsettled = 0
@@ -72,12 +73,18 @@ class Segment:
             os.close(fd)
             path.unlink()
             raise
-        return cls(path, first_sequence, fd)
+        return cls(path, first_sequence, fd, reserve_bytes)
 
     @classmethod
     def open(cls, path: Path, first_sequence: int) -> "Segment":
         """A segment that an earlier process left behind; the caller replays its entries."""
-        return cls(path, first_sequence, os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return cls(path, first_sequence, fd, os.fstat(fd).st_size)
+
+    @property
+    def is_of_this_format(self) -> bool:
+        """Whether it begins as `create` writes it, or died while it did."""
+        return MAGIC.startswith(os.pread(self.fd, len(MAGIC), 0).rstrip(b"\0"))
 
     @property
     def end_sequence(self) -> int:
@@ -128,7 +135,9 @@ class Segment:
         length, checksum = FRAME.unpack(os.pread(self.fd, FRAME.size, at).ljust(FRAME.size, b"\0"))
         if length == 0:
             return None
-        payload = os.pread(self.fd, length, at + FRAME.size)
+        # A damaged length may be anything up to 4 GiB, and pread takes the memory first.
+        is_inside = at + FRAME.size + length <= os.fstat(self.fd).st_size
+        payload = os.pread(self.fd, length, at + FRAME.size) if is_inside else b""
         if len(payload) != length or zlib.crc32(payload) != checksum:
             raise DamagedFrame(f"{self.path.name}: damaged frame at byte {at}")
         try:
@@ -149,9 +158,8 @@ class Segment:
 
     def cut(self) -> None:
         """Forget what lies behind `size_bytes`, so that the next frame is not followed by the rest of a torn one."""
-        reserved_bytes = os.fstat(self.fd).st_size
         os.ftruncate(self.fd, self.size_bytes)
-        os.posix_fallocate(self.fd, 0, max(reserved_bytes, self.size_bytes))
+        os.posix_fallocate(self.fd, 0, max(self.reserved_bytes, self.size_bytes))
 
     def dispose(self) -> None:
         """Close the file; remove it, or set it aside when part of it could not be read."""
