@@ -1,0 +1,7 @@
+"""Measurements of Forebay on real services; `python -m bench` and `python -m bench.profile` tell what they do."""
+
+import sys
+from pathlib import Path
+
+# These programs run without manage.py, which would do this (ADR 0001).
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
