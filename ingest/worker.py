@@ -128,7 +128,7 @@ class Worker:
     def condition(self) -> dict[str, object]:
         """What a person would want to know first."""
         return {
-            "snapshot_version": self.callers.snapshot.header.version,
+            "snapshot_version": self._callers.snapshot.header.version if self._callers else None,
             "in_flight_events": len(self.producer),
             "journal_pending_events": self.drain.pending,
             "journal_used_bytes": self.journal.used_bytes,

@@ -3,30 +3,31 @@
 HTTP side; request threads, off the event path, no database.
 """
 
-from django.http import HttpRequest, JsonResponse
+from typing import Any
 
+from ingest.api.answers import Answer, encode
 from ingest.dataplane.errors import Unavailable
 from ingest.worker import worker
 
+Environ = dict[str, Any]
 
-def live(request: HttpRequest) -> JsonResponse:
+
+def live(environ: Environ) -> Answer:
     """The process answers. Nothing else is looked at, so that an outage elsewhere restarts nobody."""
-    return JsonResponse({"status": "live"})
+    return Answer(200, encode({"status": "live"}))
 
 
-def ready(request: HttpRequest) -> JsonResponse:
-    """200 where events would be accepted: a snapshot is there and the journal has room. Kafka may be away."""
-    node = worker()
+def ready(environ: Environ) -> Answer:
+    """200 where events would be accepted: a snapshot is there and the worker is not going away. Kafka may be away."""
     try:
-        node.callers  # noqa: B018 - it raises where a request would be refused
+        worker().callers  # noqa: B018 - it raises where a request would be refused
     except Unavailable as error:
-        return JsonResponse({"status": "not ready", "code": error.code, "detail": error.detail}, status=503)
-    return JsonResponse({"status": "ready"})
+        return Answer(503, encode({"status": "not ready", "code": error.code, "detail": error.detail}))
+    return Answer(200, encode({"status": "ready"}))
 
 
-def health(request: HttpRequest) -> JsonResponse:
+def health(environ: Environ) -> Answer:
     """What this worker knows of itself: `degraded` when events wait in the journal or quotas are counted locally."""
-    node = worker()
-    condition = node.condition()
+    condition = worker().condition()
     is_degraded = bool(condition["journal_pending_events"]) or not condition["redis_available"]
-    return JsonResponse({"status": "degraded" if is_degraded else "ok", **condition})
+    return Answer(200, encode({"status": "degraded" if is_degraded else "ok", **condition}))

@@ -6,15 +6,11 @@ HTTP side of the event path; pure.
 import math
 from typing import Any
 
-import msgspec
-from django.http import HttpResponse
-
-from ingest.dataplane.errors import EventRejected, Refused, Throttled
-
-_encode = msgspec.json.Encoder().encode
+from ingest.api.answers import Answer, encode
+from ingest.dataplane.errors import MethodNotAllowed, Refused, Throttled
 
 
-def problem(error: Refused) -> HttpResponse:
+def problem(error: Refused) -> Answer:
     """The answer to a refused request. `code` is stable; `detail` says what to do; a limit names itself."""
     document = {
         "type": f"/docs/errors#{error.code}",
@@ -24,32 +20,26 @@ def problem(error: Refused) -> HttpResponse:
         "detail": error.detail,
         **error.extra,
     }
-    response = HttpResponse(_encode(document), content_type="application/problem+json", status=error.status)
+    return Answer(error.status, encode(document), "application/problem+json", tuple(_headers(error).items()))
+
+
+def _headers(error: Refused) -> dict[str, str]:
+    headers = {}
     if error.retry_after_s is not None:
-        response["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if error.status == 401:
-        response["WWW-Authenticate"] = 'Bearer realm="forebay"'
+        headers["WWW-Authenticate"] = 'Bearer realm="forebay"'
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = "POST"
     if isinstance(error, Throttled):
-        _add_rate_limit(response, error.extra)
-    return response
+        headers |= _rate_limit(error.extra)
+    return headers
 
 
-def _add_rate_limit(response: HttpResponse, limit: dict[str, Any]) -> None:
+def _rate_limit(limit: dict[str, Any]) -> dict[str, str]:
     """draft-ietf-httpapi-ratelimit-headers: the policy that was hit, and that nothing of it is left."""
     name, window_s = f"{limit['scope']}-{limit['what']}", 86_400 if limit["what"] == "events_per_day" else 1
-    response["RateLimit-Policy"] = f'"{name}";q={limit["limit"]};w={window_s}'
-    response["RateLimit"] = f'"{name}";r=0;t={max(1, math.ceil(limit["reset_s"]))}'
-
-
-def rejections(rejected: dict[int, EventRejected], event_ids: dict[int, str | None]) -> list[dict[str, Any]]:
-    """Why each event of a batch was not accepted, by its index."""
-    return [
-        {
-            "index": index,
-            "eventId": event_ids.get(index),
-            "code": error.code,
-            "detail": error.detail,
-            "retryable": False,
-        }
-        for index, error in sorted(rejected.items())
-    ]
+    return {
+        "RateLimit-Policy": f'"{name}";q={limit["limit"]};w={window_s}',
+        "RateLimit": f'"{name}";r=0;t={max(1, math.ceil(limit["reset_s"]))}',
+    }

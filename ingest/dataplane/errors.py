@@ -11,6 +11,7 @@ Data plane; stateless. docs/errors.md says for each code what to do about it.
     ├── MethodNotAllowed    405   method_not_allowed
     ├── Undeliverable       422   undeliverable
     ├── Throttled           429   quota_exceeded, address_limit_exceeded
+    ├── InternalError       500   internal_error
     └── Unavailable         503   journal_full, journal_unwritable, too_many_bodies, no_snapshot, ...
     EventRejected                 one event of a request is not accepted; a batch tells its index (207, 400 if all are)
 """
@@ -135,6 +136,13 @@ class Unavailable(Refused):
     retry_after_s = 1.0
 
 
+class InternalError(Refused):
+    """A defect of ours. What became of the request is not known; its events may have been accepted."""
+
+    status = 500
+    codes = frozenset({"internal_error"})
+
+
 REFUSALS: tuple[type[Refused], ...] = (
     Unauthenticated,
     Forbidden,
@@ -145,6 +153,7 @@ REFUSALS: tuple[type[Refused], ...] = (
     UnsupportedMedia,
     Throttled,
     Unavailable,
+    InternalError,
 )
 
 

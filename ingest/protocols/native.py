@@ -3,7 +3,7 @@
 The edge of the data plane; pure. docs/api.md describes both directions.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -15,14 +15,7 @@ from ingest.dataplane.outcome import Outcome
 _encode = msgspec.json.Encoder().encode
 
 
-class Answer(NamedTuple):
-    """Status and JSON body."""
-
-    status: int
-    body: bytes
-
-
-def answer_one(outcome: Outcome, results: dict[int, Result]) -> Answer:
+def answer_one(outcome: Outcome, results: dict[int, Result]) -> tuple[int, bytes]:
     """The answer for a single event. Raises BadRequest or Undeliverable when it was not accepted."""
     _add_undeliverable(outcome, results)
     if outcome.rejected:
@@ -30,14 +23,14 @@ def answer_one(outcome: Outcome, results: dict[int, Result]) -> Answer:
         raise (Undeliverable if error.code == "undeliverable" else BadRequest)(error.code, error.detail)
     event_id = outcome.decoded.events[0].event_id
     if not outcome.wanted_ack:
-        return Answer(202, _encode({"eventId": event_id, "status": "Accepted", "timestamp": outcome.received_at}))
+        return (202, _encode({"eventId": event_id, "status": "Accepted", "timestamp": outcome.received_at}))
     event = _states(outcome, results)[0]
     del event["index"]
     event["timestamp"] = outcome.received_at
-    return Answer(200 if event["status"] == "Delivered" else 202, _encode(event))
+    return (200 if event["status"] == "Delivered" else 202, _encode(event))
 
 
-def answer_many(outcome: Outcome, results: dict[int, Result]) -> Answer:
+def answer_many(outcome: Outcome, results: dict[int, Result]) -> tuple[int, bytes]:
     """The answer for a batch. Raises BadRequest or Undeliverable when no event of it was accepted."""
     _add_undeliverable(outcome, results)
     failed = len(outcome.rejected)
@@ -50,7 +43,7 @@ def answer_many(outcome: Outcome, results: dict[int, Result]) -> Answer:
     if outcome.wanted_ack:
         answer["events"] = events = _states(outcome, results)
         is_delivered = all(event["status"] == "Delivered" for event in events)
-    return Answer(207 if failed else 200 if is_delivered else 202, _encode(answer))
+    return (207 if failed else 200 if is_delivered else 202, _encode(answer))
 
 
 def _add_undeliverable(outcome: Outcome, results: dict[int, Result]) -> None:

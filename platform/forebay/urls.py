@@ -8,6 +8,7 @@ from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from ingest.api import lane
+from ingest.api.answers import django_view
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -17,7 +18,8 @@ def home(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", home),
-    *(re_path(f"^{route.lstrip('/')}/?$", view) for route, view in lane.ROUTES.items()),
+    *(re_path(f"^{route.lstrip('/')}/?$", view.as_view()) for route, view in lane.VIEWS.items()),
+    *(path(route.lstrip("/"), django_view(respond)) for route, respond in lane.PROBES.items()),
     path("metrics", ExportToDjangoView),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
