@@ -162,8 +162,10 @@ class Journal:
         return entry
 
     def close(self) -> None:
-        """Let go of the directory; remove it when nothing in it is needed."""
+        """Let go of the directory; remove it when nothing in it is needed. Only once: then it may be another's."""
         with self._lock:
+            if self._lock_fd < 0:
+                return
             is_needed = any(segment.unsettled for segment in self._segments)
             for segment in self._segments:
                 os.close(segment.fd) if is_needed else segment.dispose()
@@ -171,6 +173,7 @@ class Journal:
             if not is_needed:
                 self._remove_directory()
             os.close(self._lock_fd)
+            self._lock_fd = -1
 
     # --- inside ---
 

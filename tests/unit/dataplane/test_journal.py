@@ -1,0 +1,413 @@
+"""The journal keeps what was accepted until it is settled, within its bound, for whoever comes after this process."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.dataplane.errors import Unavailable
+from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal, JournalLocked, orphans
+from ingest.dataplane.segments import HELD, MAGIC, PENDING, Segment
+from tests.unit.dataplane.world import records
+
+# Room for a few small requests before the part that is kept for SETTLEs.
+SEGMENT_BYTES = SETTLE_RESERVE_BYTES + 4_096
+MAX_BYTES = 4 * SEGMENT_BYTES
+SIZES = {"segment_bytes": SEGMENT_BYTES, "max_bytes": MAX_BYTES}
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    made = Journal.create(tmp_path, **SIZES)
+    yield made
+    made.close()
+
+
+def fill(journal: Journal, value_bytes: int = 500) -> list[tuple[Segment, int, int]]:
+    """Appends one-record requests until the journal is full."""
+    appended = []
+    try:
+        while True:
+            appended.append(journal.append("acme", 1, [("logs", 0, b"k", bytes(value_bytes))]))
+    except Unavailable:
+        return appended
+
+
+def pending(journal: Journal) -> list[bytes]:
+    return [accept.records[at][3] for _, _, accept, indexes in journal.backlog() for at in indexes]
+
+
+def reopened(journal: Journal) -> Journal:
+    journal.close()
+    return Journal.adopt(journal.directory, **SIZES)
+
+
+# --- append, settle, mark --------------------------------------------------------------------------------------------
+def test_what_is_appended_is_in_flight_and_not_pending(journal: Journal) -> None:
+    journal.append("acme", 1, records(3))
+
+    assert (journal.unsettled, journal.pending) == (3, 0)
+
+
+def test_sequences_go_on_over_requests_and_segments(journal: Journal) -> None:
+    sequences = [sequence for _, _, sequence in fill(journal)]
+
+    assert sequences == list(range(len(sequences)))
+    assert len(list(journal.directory.glob("*.segment"))) == 4
+
+
+def test_marked_records_are_the_backlog_oldest_first(journal: Journal) -> None:
+    first = journal.append("acme", 1, records(3))
+    second = journal.append("acme", 1, records(2, start=3))
+
+    journal.mark(*second, [1], PENDING)
+    journal.mark(*first, [0, 2], PENDING)
+
+    assert pending(journal) == [b"value-0", b"value-2", b"value-4"]
+    assert journal.pending == 3
+
+
+def test_settling_says_how_many_it_was_that_settled(journal: Journal) -> None:
+    segment, _, sequence = journal.append("acme", 1, records(5))
+
+    told = [journal.settle([(segment, sequence + 1, 2)]), journal.settle([(segment, sequence, 5)])]
+
+    assert told == [2, 3]
+    assert journal.unsettled == 0
+
+
+def test_held_records_are_neither_offered_nor_forgotten(journal: Journal) -> None:
+    place = journal.append("acme", 1, records(2))
+    journal.mark(*place, [0, 1], HELD)
+
+    assert (journal.pending, journal.unsettled) == (0, 2)
+    assert pending(reopened(journal)) == [b"value-0", b"value-1"]
+
+
+# --- the bound -------------------------------------------------------------------------------------------------------
+def test_a_full_journal_takes_nothing_and_keeps_what_it_has(journal: Journal) -> None:
+    appended = fill(journal)
+
+    with pytest.raises(Unavailable) as raised:
+        journal.append("acme", 1, [("logs", 0, b"k", bytes(500))])
+
+    assert raised.value.code == "journal_full"
+    assert journal.unsettled == len(appended)
+    assert sum(path.stat().st_size for path in journal.directory.glob("*.segment")) <= MAX_BYTES
+
+
+def test_a_full_journal_can_settle_and_then_takes_more(journal: Journal) -> None:
+    appended = fill(journal)
+    oldest = [place for place in appended if place[0] is appended[0][0]]
+
+    for segment, _, sequence in oldest:
+        journal.settle([(segment, sequence, 1)])
+
+    journal.append("acme", 1, records(1))
+    assert journal.unsettled == len(appended) - len(oldest) + 1
+
+
+def test_a_journal_of_one_segment_goes_on_when_all_is_settled(tmp_path: Path) -> None:
+    small = Journal.create(tmp_path, segment_bytes=SEGMENT_BYTES, max_bytes=SEGMENT_BYTES)
+
+    for _ in range(3):
+        appended = fill(small)
+        small.settle([(segment, sequence, 1) for segment, _, sequence in appended])
+
+    assert len(appended) > 1
+    assert small.unsettled == 0
+    assert len(list(small.directory.glob("*.segment"))) == 1
+    small.close()
+
+
+def test_a_request_larger_than_a_segment_gets_one_of_its_size_within_the_bound(tmp_path: Path) -> None:
+    roomy = Journal.create(tmp_path, segment_bytes=SEGMENT_BYTES, max_bytes=3 * SEGMENT_BYTES)
+
+    roomy.append("acme", 1, [("logs", 0, b"k", bytes(SEGMENT_BYTES - 10_000))])
+
+    with pytest.raises(Unavailable) as raised:
+        roomy.append("acme", 1, [("logs", 0, b"k", bytes(SEGMENT_BYTES - 10_000))])
+    assert raised.value.code == "journal_full"
+    assert sum(path.stat().st_size for path in roomy.directory.glob("*.segment")) <= 3 * SEGMENT_BYTES
+    roomy.close()
+
+
+def test_settled_segments_go_oldest_first_and_no_one_overtakes(journal: Journal) -> None:
+    appended = fill(journal)
+    names = sorted(path.name for path in journal.directory.glob("*.segment"))
+    by_segment: dict[str, list[tuple[Segment, int, int]]] = {}
+    for segment, _, sequence in appended:
+        by_segment.setdefault(segment.path.name, []).append((segment, sequence, 1))
+
+    left: list[list[str]] = []
+    for name in (names[1], names[2], names[0]):
+        journal.settle(by_segment[name])
+        left.append(sorted(path.name for path in journal.directory.glob("*.segment")))
+
+    # A later segment may hold the SETTLEs of an earlier one, so the middle ones wait for the first.
+    assert left == [names, names, names[3:]]
+
+
+def test_settles_alone_can_fill_segment_after_segment(journal: Journal) -> None:
+    segment, _, sequence = journal.append("acme", 1, records(20_000))
+    every_other = [(segment, sequence + at, 1) for at in range(1, 20_000, 2)]
+
+    # Half of the records stay, so nothing may be unlinked; each SETTLE is a frame, though nothing new settles.
+    while len(list(journal.directory.glob("*.segment"))) < 4:
+        journal.settle(every_other)
+
+    assert pending(reopened(journal)) == [f"value-{at}".encode() for at in range(0, 20_000, 2)]
+
+
+def test_without_room_for_a_settle_it_is_settled_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    segment, _, sequence = journal.append("acme", 1, records(2))
+    # As a disk that fails: every write to the segment does.
+    read_only = os.open(segment.path, os.O_RDONLY)
+    os.dup2(read_only, segment.fd)
+
+    told = journal.settle([(segment, sequence, 2)])
+
+    assert told == 2
+    assert journal.unsettled == 0
+    assert "a SETTLE was not written" in caplog.text
+    os.close(read_only)
+    journal.close()
+
+
+def test_a_disk_that_cannot_be_written_refuses_the_request(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    segment, _, _ = journal.append("acme", 1, records(1))
+    read_only = os.open(segment.path, os.O_RDONLY)
+    os.dup2(read_only, segment.fd)
+
+    with pytest.raises(Unavailable) as raised:
+        journal.append("acme", 1, records(1))
+
+    assert raised.value.code == "journal_unwritable"
+    assert journal.unsettled == 1
+    os.close(read_only)
+    journal.close()
+
+
+# --- who comes after -------------------------------------------------------------------------------------------------
+def test_what_was_not_settled_is_pending_for_the_next(journal: Journal) -> None:
+    segment, _, sequence = journal.append("acme", 1, records(3))
+    journal.append("bolt", 2, records(1, start=3))
+    journal.settle([(segment, sequence + 1, 1)])
+
+    adopted = reopened(journal)
+
+    assert pending(adopted) == [b"value-0", b"value-2", b"value-3"]
+    assert [(accept.tenant, accept.accepted_wall_ms) for _, _, accept, _ in adopted.backlog()] == [
+        ("acme", 1),
+        ("bolt", 2),
+    ]
+
+
+def test_an_adopted_journal_settles_and_goes_away(journal: Journal) -> None:
+    journal.append("acme", 1, records(3))
+    adopted = reopened(journal)
+
+    for segment, _, accept, indexes in list(adopted.backlog()):
+        adopted.settle([(segment, accept.sequence + at, 1) for at in indexes])
+    adopted.close()
+
+    assert not journal.directory.exists()
+
+
+def test_an_adopted_journal_is_adopted_again_when_its_adopter_dies(journal: Journal) -> None:
+    segment, _, sequence = journal.append("acme", 1, records(4))
+    journal.settle([(segment, sequence, 1)])
+    second = reopened(journal)
+    (taken,) = second.backlog()
+    second.settle([(taken[0], taken[2].sequence + 1, 1)])
+
+    third = reopened(second)
+
+    assert pending(third) == [b"value-2", b"value-3"]
+    third.close()
+
+
+def test_closing_twice_takes_nothing_from_the_next_owner(journal: Journal) -> None:
+    journal.append("acme", 1, records(1))
+    adopted = reopened(journal)
+
+    journal.close()
+
+    with pytest.raises(JournalLocked):
+        Journal.adopt(journal.directory, **SIZES)
+    assert pending(adopted) == [b"value-0"]
+    adopted.close()
+
+
+def test_a_journal_with_nothing_left_is_removed_when_closed(journal: Journal) -> None:
+    segment, _, sequence = journal.append("acme", 1, records(2))
+    journal.settle([(segment, sequence, 2)])
+
+    journal.close()
+
+    assert not journal.directory.exists()
+
+
+def test_a_closed_journal_takes_nothing_more(journal: Journal) -> None:
+    journal.close()
+
+    with pytest.raises(Unavailable) as raised:
+        journal.append("acme", 1, records(1))
+
+    assert raised.value.code == "shutting_down"
+
+
+def test_a_torn_end_is_cut_and_what_was_whole_stays(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+    journal.append("acme", 1, records(2))
+    segment, at, _ = journal.append("acme", 1, records(1, start=2))
+    os.pwrite(segment.fd, b"\0\0\0\0", segment.size_bytes - 4)
+
+    adopted = reopened(journal)
+
+    assert pending(adopted) == [b"value-0", b"value-1"]
+    assert "cut a torn last frame" in caplog.text
+    assert segment.path.read_bytes()[at : at + 64] == bytes(64)
+    adopted.close()
+
+
+def test_damage_in_an_older_segment_sets_the_file_aside_once_the_rest_is_settled(journal: Journal) -> None:
+    appended = fill(journal)
+    first = appended[0][0]
+    in_first = [place for place in appended if place[0] is first]
+    os.pwrite(first.fd, b"\xff", in_first[2][1] + 10)
+
+    adopted = reopened(journal)
+    whole = len(appended) - len(in_first) + 2
+
+    assert adopted.damaged_frames == 1
+    assert len(pending(adopted)) == whole
+    for segment, _, accept, indexes in list(adopted.backlog()):
+        adopted.settle([(segment, accept.sequence + at, 1) for at in indexes])
+    adopted.close()
+    assert [path.suffix for path in journal.directory.iterdir()] == [".damaged"]
+
+
+def test_a_file_of_another_format_is_set_aside_untouched(journal: Journal) -> None:
+    segment, _, _ = journal.append("acme", 1, records(2))
+    os.pwrite(segment.fd, b"FBJ9", 0)
+    before = segment.path.read_bytes()
+
+    adopted = reopened(journal)
+    adopted.close()
+
+    (aside,) = journal.directory.glob("*.damaged")
+    assert aside.read_bytes() == before
+
+
+@pytest.mark.parametrize("size", range(len(MAGIC) + 1))
+def test_a_process_that_died_while_it_made_a_segment_leaves_no_harm(journal: Journal, size: int) -> None:
+    journal.append("acme", 1, records(2))
+    (journal.directory / f"{2:020d}-{1:08d}.segment").write_bytes(MAGIC[:size])
+
+    adopted = reopened(journal)
+
+    assert pending(adopted) == [b"value-0", b"value-1"]
+    assert adopted.damaged_frames == 0
+    adopted.close()
+
+
+# --- the lock --------------------------------------------------------------------------------------------------------
+def test_nobody_adopts_a_journal_whose_owner_lives(journal: Journal) -> None:
+    journal.append("acme", 1, records(1))
+
+    with pytest.raises(JournalLocked):
+        Journal.adopt(journal.directory, **SIZES)
+
+
+def test_no_other_process_gets_the_lock_before_the_owner_is_gone(journal: Journal) -> None:
+    journal.append("acme", 1, records(1))
+    program = (
+        "import sys; from pathlib import Path; from ingest.dataplane.journal import Journal\n"
+        "print(Journal.adopt(Path(sys.argv[1]), segment_bytes=1 << 21, max_bytes=1 << 22).pending)"
+    )
+
+    def adopt_elsewhere() -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-c", program, str(journal.directory)]
+        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    refused = adopt_elsewhere()
+    journal.close()
+    adopted = adopt_elsewhere()
+
+    assert "JournalLocked" in refused.stderr
+    assert adopted.stdout == "1\n"
+
+
+def test_of_many_adopters_at_once_one_gets_the_journal(tmp_path: Path) -> None:
+    for _ in range(20):
+        journal = Journal.create(tmp_path, **SIZES)
+        journal.append("acme", 1, records(1))
+        journal.close()
+
+        adopted = race(lambda directory=journal.directory: Journal.adopt(directory, **SIZES))  # type: ignore[misc]
+
+        assert [pending(one) for one in adopted] == [[b"value-0"]]
+        (segment, _, accept, _), *_ = adopted[0].backlog()
+        adopted[0].settle([(segment, accept.sequence, 1)])
+        adopted[0].close()
+
+
+def test_nobody_adopts_a_journal_in_the_moment_it_is_made(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stolen: list[Journal] = []
+
+    def steal() -> None:
+        while not stop.is_set():
+            for directory in orphans(tmp_path):
+                try:
+                    stolen.append(Journal.adopt(directory, **SIZES))
+                except (JournalLocked, FileNotFoundError):
+                    continue
+
+    thief = threading.Thread(target=steal)
+    thief.start()
+    made = [Journal.create(tmp_path, **SIZES) for _ in range(200)]
+    stop.set()
+    thief.join()
+
+    assert stolen == []
+    for journal in made:
+        journal.append("acme", 1, records(1))
+
+
+def test_a_journal_that_cannot_be_opened_is_not_kept_locked(journal: Journal) -> None:
+    journal.append("acme", 1, records(1))
+    journal.close()
+    stranger = journal.directory / "backup-of-yesterday.segment"
+    stranger.write_bytes(b"")
+
+    with pytest.raises(ValueError, match="backup"):
+        Journal.adopt(journal.directory, **SIZES)
+
+    stranger.unlink()
+    assert pending(Journal.adopt(journal.directory, **SIZES)) == [b"value-0"]
+
+
+def race(attempt: Callable[[], Journal], threads: int = 8) -> list[Journal]:
+    barrier, won = threading.Barrier(threads), list[Journal]()
+
+    def run() -> None:
+        barrier.wait()
+        try:
+            won.append(attempt())
+        except (JournalLocked, FileNotFoundError):
+            return
+
+    runners = [threading.Thread(target=run) for _ in range(threads)]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join()
+    return won
