@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from ingest import snapshot
 from ingest.dataplane.policy import SnapshotFormatError, TopicPolicy, load, read_header
+from ingest.dataplane.recent import BUSIEST_TENANTS
 from ingest.topic_watch import TopicWatch, Verifier
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class Builder:
         self._names: list[str] = []
         self._built_topics: tuple[TopicPolicy, ...] = ()
         self._built = (-1, -1)
+        self._labelled: tuple[str, ...] = ()
         self._version = -1
         self._is_database_away = False
         self._take_up_file()
@@ -45,7 +48,7 @@ class Builder:
         except (OSError, SnapshotFormatError):
             return
         self._topics.verified = found.header.topics
-        self._built = found.age_key
+        self._built, self._labelled = found.age_key, found.header.labelled_tenants
 
     def step(self) -> bool:
         """One look at the version; True if a new snapshot was written."""
@@ -58,7 +61,7 @@ class Builder:
             self._is_database_away = False
             if (version, topics) == (self._version, self._built_topics):
                 return False
-            blob = snapshot.build(topics)
+            blob = snapshot.build(topics, [*self._labelled, *self._busiest()])
         except DatabaseError as error:
             return self._follow_others(error)
         self._version, self._built_topics = version, topics
@@ -73,7 +76,7 @@ class Builder:
             self._is_database_away = True
         try:
             blob: bytes | None = self._redis.get(PUBLISHED)  # type: ignore[assignment]  # bytes, as nothing is decoded
-            if blob is None or _age_key(blob) <= self._built:
+            if blob is None or read_header(blob).age_key <= self._built:
                 return False
         except (redis.RedisError, SnapshotFormatError):
             return False
@@ -85,18 +88,23 @@ class Builder:
         written = self._path.with_suffix(f".{os.getpid()}")
         written.write_bytes(blob)
         written.replace(self._path)
-        self._built = _age_key(blob)
+        header = read_header(blob)
+        self._built, self._labelled = header.age_key, header.labelled_tenants
+
+    def _busiest(self) -> list[str]:
+        """Tenants by what they have sent. A label once used stays, or its series would seem to end."""
+        try:
+            most = settings.FOREBAY_METRICS_TOP_TENANTS - 1
+            names: list[bytes] = self._redis.zrevrange(BUSIEST_TENANTS, 0, most)  # type: ignore[assignment]  # as below
+        except redis.RedisError:
+            return []
+        return [name.decode() for name in names]
 
     def _publish(self, blob: bytes) -> None:
         """The highest version wins; two nodes that publish at once build the same."""
         try:
             found: bytes | None = self._redis.get(PUBLISHED)  # type: ignore[assignment]  # as above
-            if found is None or _age_key(found) < self._built:
+            if found is None or read_header(found).age_key < self._built:
                 self._redis.set(PUBLISHED, blob)
         except (redis.RedisError, SnapshotFormatError) as error:
             log.debug("snapshot not published: %s", error)
-
-
-def _age_key(blob: bytes) -> tuple[int, int]:
-    header = read_header(blob)
-    return (header.version, header.built_wall_ms)

@@ -4,6 +4,7 @@ Control plane; runs in the builder process (`manage.py snapshot`), never in a re
 """
 
 import time
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import transaction
@@ -25,9 +26,10 @@ def topic_names() -> list[str]:
     return sorted({settings.FOREBAY_TOPIC_DEFAULT, *named})
 
 
-def build(topics: tuple[TopicPolicy, ...]) -> bytes:
+def build(topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = ()) -> bytes:
     """The bytes of a snapshot of what is committed now. The version is read first: a write in between makes it older
-    than its content, and it is built once more."""
+    than its content, and it is built once more. `label_first` names tenants that should have a label in the metrics
+    before all others, which follow by age until there are enough."""
     with transaction.atomic():
         version = current_version()
         rules = tuple(_rules())
@@ -38,12 +40,17 @@ def build(topics: tuple[TopicPolicy, ...]) -> bytes:
         built_wall_ms=time.time_ns() // 1_000_000,
         rules=rules,
         topics=topics,
-        # The oldest tenants, so that a label once used stays.
-        labelled_tenants=tuple(tenant.name for tenant in tenants[: settings.FOREBAY_METRICS_TOP_TENANTS]),
+        labelled_tenants=_labelled([tenant.name for tenant in tenants], label_first),
         tenants=len(tenants),
         keys=len(keys),
     )
     return dump(header, tenants, keys)
+
+
+def _labelled(names: list[str], label_first: Sequence[str]) -> tuple[str, ...]:
+    known = set(names)
+    ordered = dict.fromkeys([*(name for name in label_first if name in known), *names])
+    return tuple(ordered)[: settings.FOREBAY_METRICS_TOP_TENANTS]
 
 
 def _rules() -> list[RulePolicy]:

@@ -34,7 +34,7 @@ from ingest.dataplane.journal import Journal
 from ingest.dataplane.pipeline import Pipeline
 from ingest.dataplane.policy import TopicPolicy
 from ingest.dataplane.producer import EventProducer, producer_config
-from ingest.dataplane.recent import SAMPLE_EVENTS, RecentEvents, recent_key
+from ingest.dataplane.recent import BUSIEST_TENANTS, SAMPLE_EVENTS, RecentEvents, recent_key
 from ingest.dataplane.routing import Defaults
 from ingest.dataplane.snapshot_file import SnapshotFile
 from ingest.dataplane.tally import flush_all
@@ -180,8 +180,9 @@ class Worker:
         if not taken:
             return
         pipe = self.redis.pipeline(transaction=False)
-        for tenant, events in taken.items():
-            pipe.lpush(recent_key(tenant), *events)
+        for tenant, recent in taken.items():
+            pipe.zincrby(BUSIEST_TENANTS, recent.count, tenant)
+            pipe.lpush(recent_key(tenant), *recent.sample)
             pipe.ltrim(recent_key(tenant), 0, SAMPLE_EVENTS - 1)
             pipe.expire(recent_key(tenant), RECENT_KEPT_S)
         _unless_away(pipe.execute)

@@ -121,7 +121,7 @@ class Pipeline:
             except Unavailable:
                 arrival.allowance.give_back(received, len(body))
                 raise
-            self._recent.add(caller.tenant.name, records[-1][3])
+            self._recent.add(caller.tenant.name, records[-1][3], len(records))
         self._count(arrival, outcome, dropped, len(body))
         return outcome
 

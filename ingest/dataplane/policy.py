@@ -90,6 +90,11 @@ class Header(msgspec.Struct, frozen=True):
     keys: int
     format: int = FORMAT
 
+    @property
+    def age_key(self) -> tuple[int, int]:
+        """Orders snapshots: the higher one wins."""
+        return (self.version, self.built_wall_ms)
+
 
 class Slice(msgspec.Struct, frozen=True):
     """A few tenants and keys."""
@@ -110,7 +115,7 @@ class Snapshot:
     @property
     def age_key(self) -> tuple[int, int]:
         """Orders snapshots: the higher one wins."""
-        return (self.header.version, self.header.built_wall_ms)
+        return self.header.age_key
 
 
 class SnapshotFormatError(ValueError):

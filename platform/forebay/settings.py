@@ -17,7 +17,8 @@ FOREBAY_VAR_DIR = Path(env.str("FOREBAY_VAR_DIR", default=str(BASE_DIR / "var"))
 
 # --- Django ----------------------------------------------------------------------------------------------------------
 DEBUG = env.bool("FOREBAY_DEBUG", default=False)
-SECRET_KEY = env.str("FOREBAY_SECRET_KEY", default="insecure-until-FOREBAY_SECRET_KEY-is-set-which-make-up-does")
+INSECURE_SECRET_KEY = "insecure-until-FOREBAY_SECRET_KEY-is-set-which-make-up-does"  # noqa: S105 - `serve` refuses it
+SECRET_KEY = env.str("FOREBAY_SECRET_KEY", default=INSECURE_SECRET_KEY)
 ALLOWED_HOSTS = env.list("FOREBAY_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("FOREBAY_CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -79,8 +80,9 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+# Behind a proxy that speaks HTTPS: the console's cookies then go over nothing else.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("FOREBAY_COOKIES_SECURE", default=False)
 STATIC_URL = "/static/"
-STATIC_ROOT = FOREBAY_VAR_DIR / "static"
 # Static files come straight from the packages, so a checkout needs no collectstatic before its console has a style.
 WHITENOISE_USE_FINDERS = True
 LOGGING = {

@@ -32,6 +32,11 @@ class Command(BaseCommand):
 
 
 def _serve(console: Console) -> None:
+    if settings.SECRET_KEY == settings.INSECURE_SECRET_KEY:
+        raise LocalServiceError(
+            "FOREBAY_SECRET_KEY is not set, and anybody could sign in with the one that everybody knows."
+            " Set it to a long random text, the same on all nodes: openssl rand -base64 48"
+        )
     with (
         var_lock.held(settings.FOREBAY_VAR_DIR, console.say) as lock_fd,
         Supervisor(metrics_path=node.metrics_path(), log_dir=None, say=console.say, kept_fds=(lock_fd,)) as supervisor,
