@@ -23,7 +23,7 @@ from bench.rows import BATCH_500, PACED_BATCH_EVENTS, PACED_EVENTS_PER_S, PACED_
 PACED_CONNECTIONS: Final = 48
 FIXED_CONNECTIONS: Final = 16
 FIXED_REQUESTS: Final = 320
-WARM_REQUESTS: Final = 20
+WARM_REQUESTS: Final = 60
 BODIES: Final = 64
 # The beginning of an open loop finds cold connections; it is sent, and not measured.
 RAMP_S: Final = 0.5
@@ -82,7 +82,7 @@ class OpenLoop:
 
 def singles(seconds_s: float) -> Iterator[Due]:
     """One event each, evenly."""
-    bodies = events(BODIES, SMALL_BYTES)
+    bodies = events(BODIES, SMALL_BYTES, due=True)
     for number in range(int(seconds_s * PACED_SINGLES_PER_S)):
         yield Due(number / PACED_SINGLES_PER_S, 1, bodies[number % BODIES])
 
@@ -91,7 +91,7 @@ def batches(seconds_s: float) -> Iterator[Due]:
     """Batches of different sizes, each due when its events have come together at the wanted rate."""
     chooser = random.Random(1)
     sizes = [chooser.randint(*PACED_BATCH_EVENTS) for _ in range(BODIES)]
-    bodies = [batch(events(size, SMALL_BYTES, seed)) for seed, size in enumerate(sizes)]
+    bodies = [batch(events(size, SMALL_BYTES, seed, due=True)) for seed, size in enumerate(sizes)]
     sent, number = 0, 0
     while sent < seconds_s * PACED_EVENTS_PER_S:
         size = sizes[number % BODIES]
