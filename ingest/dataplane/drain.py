@@ -37,6 +37,7 @@ class Drain:
         completed: "deque[InFlight]",
         topics: Callable[[], dict[str, TopicPolicy]],
         own: Journal,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.behind: Counter[tuple[str, str]] = Counter()
         self.own = own
@@ -45,6 +46,7 @@ class Drain:
         self._producer = producer
         self._completed = completed
         self._topics = topics
+        self._now_s = now_s
         self._not_before_s: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._drain_for_ever, name="drain", daemon=True)
@@ -65,7 +67,7 @@ class Drain:
         with self._lane_lock:
             in_flight.journal.mark(in_flight.segment, in_flight.at, in_flight.sequence, indexes, PENDING)
             self.behind[in_flight.tenant, in_flight.topic] += len(indexes)
-            self._not_before_s[in_flight.topic] = time.monotonic() + BACK_OFF_S
+            self._not_before_s[in_flight.topic] = self._now_s() + BACK_OFF_S
 
     def adopt(self, root: Path, *, segment_bytes: int, max_bytes: int) -> None:
         """Take over the journals of dead workers. Several processes may try: the lock decides."""
@@ -75,6 +77,14 @@ class Drain:
                 continue
             with contextlib.suppress(JournalLocked, FileNotFoundError):
                 self._take_over(Journal.adopt(directory, segment_bytes=segment_bytes, max_bytes=max_bytes))
+
+    def visit_all(self) -> None:
+        """Produce what can leave every journal, and let go of those that are done. On the drain thread."""
+        for journal in self._journals():
+            try:
+                self._visit(journal)
+            except Exception:  # one journal that cannot be read must not keep the others
+                log.exception("journal %s: its backlog could not be drained; it is tried again", journal.name)
 
     @property
     def pending(self) -> int:
@@ -102,11 +112,7 @@ class Drain:
 
     def _drain_for_ever(self) -> None:
         while not self._stop.wait(IDLE_S):
-            for journal in self._journals():
-                try:
-                    self._visit(journal)
-                except Exception:  # one journal that cannot be read must not keep the others
-                    log.exception("journal %s: its backlog could not be drained; it is tried again", journal.name)
+            self.visit_all()
 
     def _visit(self, journal: Journal) -> None:
         if journal.pending:
@@ -120,7 +126,7 @@ class Drain:
 
         What can be produced is decided by the state at its beginning: a topic that is verified, or whose back-off ends,
         in the middle of a pass has older records before that point, and waits for the next one."""
-        topics, began_s = self._topics(), time.monotonic()
+        topics, began_s = self._topics(), self._now_s()
         if not self._can_anything_leave(topics, began_s):
             return
         for segment, at, accept, indexes in journal.backlog():

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal
 from ingest.dataplane.segments import MAGIC, PENDING, Segment
-from tests.unit.dataplane.world import records
 
-SIZES = {"segment_bytes": SETTLE_RESERVE_BYTES + 700, "max_bytes": 5 * (SETTLE_RESERVE_BYTES + 700)}
+# Long enough that many a cut leaves a frame that still decodes, and only its checksum tells.
+VALUE = b"v" * 60
+SIZES = {"segment_bytes": SETTLE_RESERVE_BYTES + 2_000, "max_bytes": 5 * (SETTLE_RESERVE_BYTES + 2_000)}
 
 
 class Written(NamedTuple):
@@ -41,7 +42,7 @@ class History:
 
     def append(self, count: int) -> None:
         try:
-            segment, _, first = self.journal.append("acme", 1, records(count, start=len(self.places)))
+            segment, _, first = self.journal.append("acme", 1, [("logs", 0, b"key", VALUE)] * count)
         except Unavailable:
             return
         accepted = range(first, first + count)
