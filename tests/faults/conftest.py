@@ -1,0 +1,59 @@
+"""What the fault tests share: a node with Acme in it, and windows that are shortened unless FULL=1."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pytest
+
+from tests.faults.traffic import Client
+from tests.node import Node
+from tests.programs import poll_until
+
+IS_FULL = os.environ.get("FULL") == "1"
+
+# The shipped values are for outages of minutes; here an outage lasts seconds.
+_SHORT_WINDOWS = {"FOREBAY_JOURNAL_ADOPT_INTERVAL_S": "0.5", "FOREBAY_ACK_TIMEOUT_S": "2"}
+
+
+class Served(NamedTuple):
+    """A node, and the key that Acme sends with."""
+
+    node: Node
+    key: str
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(start_node: Callable[..., Node]) -> Serve:
+    """Starts a node that knows Acme, whose plan does not limit what a test can send.
+
+    Arguments are those of `start_node`; the environment goes on top of the shortened windows.
+    """
+
+    def start(*, environment: Mapping[str, str] | None = None, start: bool = True, **addresses: str) -> Served:
+        windows = {} if IS_FULL else _SHORT_WINDOWS
+        node = start_node(environment={**windows, **(environment or {})}, start=False, **addresses)
+        key = admit_tenant(node, "acme")
+        if start:
+            node.start()
+        return Served(node, key)
+
+    return start
+
+
+def admit_tenant(node: Node, name: str, *, plan: str = "agent") -> str:
+    """A new tenant's key."""
+    told = node.manage("tenant_create", name, "--plan", plan, "--issue-key", "--json")
+    secret: str = json.loads(told)["key"]["secret"]
+    return secret
+
+
+def wait_until_known(node: Node, key: str, deadline_s: float = 20.0) -> None:
+    """Until a worker takes the key: a running node hears of it within a second."""
+    with Client(node.port, key) as client:
+        known = poll_until(lambda: client.post("/api/logs", b"").status != 401, deadline_s)
+    assert known, "the key is not known to the node"

@@ -1,0 +1,82 @@
+"""`delivery=ack`: what a 200 says is true, a broker that hangs makes it a 202, and who waits keeps nobody else."""
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.consumer import read_all
+from tests.faults.conftest import Serve
+from tests.faults.tally import event_id, tally, wait_until_drained
+from tests.faults.traffic import Answer, Client, Traffic, event, ndjson
+from tests.node import Node
+from tests.programs import poll_until
+from tests.services import KafkaServer
+
+ACK = "/api/logs/batch?delivery=ack"
+ACK_TIMEOUT_S = 4.0
+# A quarter of the 64 threads that a worker ships with.
+MOST_OF_A_TENANT = 16
+
+
+def post(node: Node, key: str, source: str, count: int = 10) -> Answer:
+    with Client(node.port, key) as client:
+        return client.post(ACK, ndjson([event(source, number) for number in range(count)]))
+
+
+def wait_for_the_topic(node: Node, key: str) -> None:
+    """Until the topic is verified nothing is acknowledged."""
+    numbers = iter(range(1_000))
+    assert poll_until(lambda: post(node, key, f"first-{next(numbers)}", 1).status == 200, 30)
+
+
+def test_a_200_names_the_place_where_a_consumer_finds_the_event(
+    serve: Serve, kafka_bootstrap: str, topic_name: str
+) -> None:
+    node, key = serve()
+    wait_for_the_topic(node, key)
+
+    with Traffic(node.port, key, senders=2) as traffic, ThreadPoolExecutor(4) as senders:
+        traffic.wait_for(500)
+        answers = list(senders.map(lambda at: post(node, key, f"waiting-{at}"), range(40)))
+    tally(traffic.sent, kafka_bootstrap, topic_name)
+    told = {one["eventId"]: one for answer in answers for one in answer.body["events"]}
+    stored = {event_id(record): record for record in read_all(kafka_bootstrap, topic_name)}
+
+    statuses = Counter(answer.status for answer in answers)
+    print(f"acknowledged requests: {dict(statuses)}")
+    assert statuses == {200: 40}
+    assert len(told) == 400
+    for name, one in told.items():
+        place = (stored[name].topic, stored[name].partition, stored[name].offset)
+        assert (one["topic"], one["partition"], one["offset"]) == place
+
+
+def test_with_a_hanging_broker_an_ack_becomes_a_pending_202_in_time_and_others_do_not_wait(
+    serve: Serve, own_kafka: KafkaServer, topic_name: str
+) -> None:
+    node, key = serve(kafka_bootstrap=own_kafka.bootstrap, environment={"FOREBAY_ACK_TIMEOUT_S": str(ACK_TIMEOUT_S)})
+    wait_for_the_topic(node, key)
+    own_kafka.freeze()
+
+    with ThreadPoolExecutor(40) as senders:
+        asked_s = time.monotonic()
+        answers = senders.map(lambda at: post(node, key, f"waiting-{at}"), range(40))
+        with Traffic(node.port, key, senders=2) as traffic:
+            traffic.wait_for(1_000)
+        async_took_s = time.monotonic() - asked_s
+        waited = list(answers)
+    own_kafka.thaw()
+    left = wait_until_drained(node.port)
+    sent = traffic.sent
+    sent.accepted += [one["eventId"] for answer in waited for one in answer.body["events"]]
+    books = tally(sent, own_kafka.bootstrap, topic_name, pending_events=left)
+
+    at_once = [answer for answer in waited if answer.took_s < ACK_TIMEOUT_S / 2]
+    slowest_s = max(answer.took_s for answer in waited)
+    print(f"waited={len(waited) - len(at_once)} at once={len(at_once)} slowest={slowest_s:.2f} s")
+    assert {answer.status for answer in waited} == {202}
+    assert {one["status"] for answer in waited for one in answer.body["events"]} == {"Pending"}
+    assert len(waited) - len(at_once) == MOST_OF_A_TENANT
+    assert slowest_s < ACK_TIMEOUT_S + 2
+    assert async_took_s < ACK_TIMEOUT_S
+    assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)

@@ -1,0 +1,88 @@
+"""Kafka absent at the start, killed and back under load, frozen until everything is full: nothing accepted is lost."""
+
+from tests.consumer import create_topic
+from tests.faults.conftest import Serve
+from tests.faults.tally import pending_events, tally, wait_until_drained
+from tests.faults.traffic import Traffic
+from tests.node import Node
+from tests.programs import poll_until
+from tests.services import KafkaServer
+
+MIB = 1 << 20
+
+
+def test_a_node_that_starts_without_its_broker_accepts_and_delivers_once_it_comes(
+    serve: Serve, own_kafka: KafkaServer, topic_name: str
+) -> None:
+    own_kafka.stop()
+    node, key = serve(kafka_bootstrap=own_kafka.bootstrap)
+
+    with Traffic(node.port, key, senders=3) as traffic:
+        traffic.wait_for(2_000)
+        waiting = pending_events(node.port)
+        own_kafka.start()
+        traffic.wait_for(2_000)
+    left = wait_until_drained(node.port)
+    books = tally(traffic.sent, own_kafka.bootstrap, topic_name, pending_events=left)
+
+    assert waiting >= 2_000
+    assert books.lost == books.uninvited == set()
+    assert set(books.sent.codes) == {"202"}
+    assert (books.duplicates, books.inversions, left) == (0, 0, 0)
+
+
+def test_a_broker_killed_under_load_and_back_costs_nothing(
+    serve: Serve, own_kafka: KafkaServer, topic_name: str
+) -> None:
+    node, key = serve(kafka_bootstrap=own_kafka.bootstrap)
+
+    with Traffic(node.port, key, senders=3) as traffic:
+        for _ in range(2):
+            traffic.wait_for(2_000)
+            own_kafka.kill()
+            traffic.wait_for(1_000)
+            own_kafka.start()
+    left = wait_until_drained(node.port)
+    books = tally(traffic.sent, own_kafka.bootstrap, topic_name, pending_events=left)
+
+    assert books.lost == books.uninvited == set()
+    assert set(books.sent.codes) == {"202"}
+    assert (books.duplicates, books.inversions, left) == (0, 0, 0)
+
+
+def test_a_full_producer_queue_backs_up_into_the_journal_until_that_is_full_too(
+    serve: Serve, own_kafka: KafkaServer, topic_name: str
+) -> None:
+    create_topic(own_kafka.bootstrap, topic_name, config={"max.message.bytes": str(2 * MIB)})
+    bounds = {
+        "FOREBAY_PRODUCER_QUEUE_BYTES": str(MIB),
+        "FOREBAY_JOURNAL_MAX_BYTES": str(32 * MIB),
+        "FOREBAY_JOURNAL_SEGMENT_BYTES": str(4 * MIB),
+    }
+    node, key = serve(kafka_bootstrap=own_kafka.bootstrap, environment=bounds)
+    at_rest_bytes = resident_bytes(node)
+
+    with Traffic(node.port, key, senders=3, batch_events=100, pause_s=0, message="x" * 1_000) as traffic:
+        traffic.wait_for(1_000)
+        own_kafka.freeze()
+        assert poll_until(lambda: len(traffic.sent.refusals) >= 10, 60)
+        accepted_events, full_bytes = traffic.accepted_events, resident_bytes(node)
+        own_kafka.thaw()
+        traffic.wait_for(5_000)
+    left = wait_until_drained(node.port)
+    books = tally(traffic.sent, own_kafka.bootstrap, topic_name, pending_events=left)
+    print(f"resident: at rest {at_rest_bytes // MIB} MiB, everything full {full_bytes // MIB} MiB")
+
+    assert set(books.sent.codes) == {"202", "503 journal_full"}
+    assert all(int(refusal.headers["retry-after"]) >= 1 for refusal in books.sent.refusals)
+    assert accepted_events * 1_000 > 16 * MIB
+    assert full_bytes - at_rest_bytes < 64 * MIB
+    assert books.lost == books.uninvited == set()
+    assert (books.duplicates, books.inversions, left) == (0, 0, 0)
+
+
+def resident_bytes(node: Node) -> int:
+    """Of the only worker."""
+    (pid,) = node.worker_pids()
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * 4096

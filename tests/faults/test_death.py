@@ -1,0 +1,111 @@
+"""Workers, whole nodes and goodbyes: whatever dies, every 202 is in Kafka afterwards."""
+
+import os
+import signal
+from pathlib import Path
+
+from tests.faults.conftest import Serve
+from tests.faults.tally import Tally, event_id, partitions_by_key, tally, wait_until_drained
+from tests.faults.traffic import Traffic
+from tests.node import Node
+from tests.programs import poll_until
+
+
+def journals(node: Node) -> list[Path]:
+    """The directories of the node's journals."""
+    root = Path(node.environment["FOREBAY_VAR_DIR"]) / "journal"
+    return sorted(root.iterdir()) if root.exists() else []
+
+
+def a_fraction(books: Tally) -> int:
+    """What deaths may send twice: each time what was in flight and what 50 ms of settling covered. That is a tenth of
+    the traffic of these tests, and far from sending all of it again."""
+    return len(books.sent.accepted) // 3
+
+
+def test_a_sigterm_under_load_leaves_nothing_behind(serve: Serve, kafka_bootstrap: str, topic_name: str) -> None:
+    node, key = serve()
+
+    with Traffic(node.port, key, senders=8, pause_s=0) as traffic:
+        traffic.wait_for(10_000)
+        exit_code = node.stop()
+    books = tally(traffic.sent, kafka_bootstrap, topic_name)
+
+    assert exit_code == 0
+    assert set(books.stored) == set(books.sent.accepted)
+    assert (books.duplicates, books.inversions) == (0, 0)
+    assert journals(node) == []
+
+
+def test_a_worker_killed_again_and_again_under_load_loses_nothing(
+    serve: Serve, kafka_bootstrap: str, topic_name: str
+) -> None:
+    node, key = serve()
+
+    with Traffic(node.port, key, senders=4) as traffic:
+        for _ in range(4):
+            traffic.wait_for(5_000)
+            node.kill_worker()
+        traffic.wait_for(2_000)
+    left = wait_until_drained(node.port)
+    books = tally(traffic.sent, kafka_bootstrap, topic_name, pending_events=left)
+    versions: dict[str, set[bytes]] = {}
+    for record in books.records:
+        versions.setdefault(event_id(record), set()).add(record.value)
+
+    assert books.lost == books.uninvited == set()
+    assert left == 0
+    assert all(len(values) == 1 for values in versions.values())
+    assert books.duplicates <= a_fraction(books)
+    assert max(partitions_by_key(books.records).values()) == 1
+    assert poll_until(lambda: len(journals(node)) == 1, 20)
+
+
+def test_a_node_killed_whole_under_load_delivers_the_rest_when_it_is_back(
+    serve: Serve, kafka_bootstrap: str, topic_name: str
+) -> None:
+    node, key = serve()
+
+    with Traffic(node.port, key, senders=4) as traffic:
+        traffic.wait_for(5_000)
+        node.kill()
+    left_behind = journals(node)
+    # Nobody sends anything, nobody asks how it is: what was accepted must leave all the same.
+    node.start(ready=False)
+    books = tally(traffic.sent, kafka_bootstrap, topic_name)
+
+    assert len(left_behind) == 1
+    assert books.lost == books.uninvited == set()
+    assert books.duplicates <= a_fraction(books)
+    assert poll_until(lambda: left_behind[0] not in journals(node), 20)
+
+
+def test_two_workers_under_many_senders_count_the_same_as_kafka(
+    serve: Serve, kafka_bootstrap: str, topic_name: str
+) -> None:
+    node, key = serve(environment={"FOREBAY_WORKERS": "2"})
+
+    with Traffic(node.port, key, senders=8, batch_events=50, pause_s=0) as traffic:
+        traffic.wait_for(30_000)
+    books = tally(traffic.sent, kafka_bootstrap, topic_name)
+
+    assert len(node.worker_pids()) == 2
+    assert set(books.sent.codes) == {"202"}
+    assert sorted(books.stored) == sorted(books.sent.accepted)
+    assert books.inversions == 0
+
+
+def test_a_worker_of_two_that_dies_has_its_journal_adopted_by_the_other(
+    serve: Serve, kafka_bootstrap: str, topic_name: str
+) -> None:
+    node, key = serve(environment={"FOREBAY_WORKERS": "2"})
+
+    with Traffic(node.port, key, senders=8) as traffic:
+        traffic.wait_for(5_000)
+        for pid in node.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+            traffic.wait_for(3_000)
+    books = tally(traffic.sent, kafka_bootstrap, topic_name)
+
+    assert books.lost == books.uninvited == set()
+    assert books.duplicates <= a_fraction(books)
