@@ -42,7 +42,7 @@ check: $(DEV) ## Lint, format, types, layering, docs, migrations
 	@$(BIN)/python -m pytest -q tests/unit/test_house.py tests/unit/test_docs.py
 
 bench: $(RUNTIME) ## Measure on a real Kafka and print one table
-	@$(BIN)/python -m bench $(ARGS)
+	@exec $(BIN)/python -m bench $(ARGS)
 
 LOCKING = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)

@@ -34,8 +34,6 @@ def _run(load: str, key: str) -> None:
     metrics_path = DIRECTORY / load / "prometheus"
     metrics_dir.empty(metrics_path)
     env = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(metrics_path)}
-    # WhiteNoise would warn that it is not there.
-    (DIRECTORY / "static").mkdir(exist_ok=True)
     done = subprocess.run([sys.executable, "-m", "bench.stages", load, key], cwd=ROOT, env=env, check=False)
     if done.returncode != 0:
         raise LocalServiceError("bench.stages failed; why is above")
