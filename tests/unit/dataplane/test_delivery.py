@@ -12,7 +12,7 @@ from ingest.dataplane.acks import Acknowledgements, Place
 from ingest.dataplane.delivery import InFlight, Settlements
 from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal
 from ingest.dataplane.segments import HELD, PENDING, SETTLED, Record
-from tests.unit.dataplane.world import MemoryKafka, records
+from tests.unit.dataplane.world import NOW_WALL_MS, MemoryKafka, Report, records
 
 TIMED_OUT = KafkaError._MSG_TIMED_OUT
 TOO_LARGE = KafkaError.MSG_SIZE_TOO_LARGE
@@ -39,7 +39,7 @@ class World:
         place = self.journal.append("acme", 1, sent)
         chosen = range(len(sent)) if indexes is None else indexes
         in_flight = InFlight(self.settlements.completed, (self.journal, *place), "acme", "logs", chosen, waiting)
-        left = list(in_flight.produce(self.kafka.produce, sent))
+        left = list(in_flight.produce(self.kafka.produce, sent, NOW_WALL_MS))
         self.journal.mark(*place, left, PENDING)
         return in_flight, left
 
@@ -108,17 +108,17 @@ def test_reports_that_come_while_records_are_still_produced_are_not_lost(tmp_pat
     world = World(tmp_path)
     sent = records(4)
 
-    def produce(topic: str, value: bytes, key: bytes | None, partition: int, report: object) -> None:
+    def produce(topic: str, value: bytes, key: bytes | None, partition: int, report: Report, timestamp: int) -> None:
         if value == sent[3][3]:
             raise BufferError("Local: Queue full")
-        world.kafka.produce(topic, value, key, partition, report)  # type: ignore[arg-type]
+        world.kafka.produce(topic, value, key, partition, report, timestamp)
         world.kafka.acknowledge_all()
         world.settlements.settle_all()
 
     place = world.journal.append("acme", 1, sent)
     in_flight = InFlight(world.settlements.completed, (world.journal, *place), "acme", "logs", range(4))
 
-    left = in_flight.produce(produce, sent)
+    left = in_flight.produce(produce, sent, NOW_WALL_MS)
 
     assert list(left) == [3]
     assert world.states(in_flight)[:3] == [SETTLED] * 3
@@ -161,14 +161,14 @@ def test_equal_records_that_fail_in_two_ways_both_come_back(tmp_path: Path) -> N
     same = [("logs", -1, b"k", b"same")] * 2
     calls: list[bytes] = []
 
-    def produce(topic: str, value: bytes, key: bytes | None, partition: int, report: object) -> None:
+    def produce(topic: str, value: bytes, key: bytes | None, partition: int, report: Report, timestamp: int) -> None:
         world.kafka.refused = {} if calls else {b"same": KafkaError._UNKNOWN_PARTITION}
         calls.append(value)
-        world.kafka.produce(topic, value, key, partition, report)  # type: ignore[arg-type]
+        world.kafka.produce(topic, value, key, partition, report, timestamp)
 
     place = world.journal.append("acme", 1, same)
     in_flight = InFlight(world.settlements.completed, (world.journal, *place), "acme", "logs", range(2))
-    in_flight.produce(produce, same)
+    in_flight.produce(produce, same, NOW_WALL_MS)
     world.kafka.fail(TIMED_OUT)
 
     assert world.states(in_flight) == [PENDING, PENDING]
@@ -200,6 +200,12 @@ def test_a_record_without_a_key_has_none(world: World) -> None:
     assert world.kafka.keys == [None, b"k"]
 
 
+def test_a_record_is_as_old_as_its_acceptance(world: World) -> None:
+    world.send(records(2))
+
+    assert world.kafka.timestamps == [NOW_WALL_MS, NOW_WALL_MS]
+
+
 def test_reports_for_what_is_settled_already_change_nothing(world: World) -> None:
     in_flight, _ = world.send(records(2))
     world.kafka.acknowledge_all()
@@ -212,7 +218,7 @@ def test_reports_for_what_is_settled_already_change_nothing(world: World) -> Non
         "logs",
         range(2),
     )
-    again.produce(world.kafka.produce, records(2))
+    again.produce(world.kafka.produce, records(2), NOW_WALL_MS)
     world.kafka.fail(TIMED_OUT)
     world.kafka.acknowledge_all()
 

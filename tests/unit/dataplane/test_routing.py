@@ -13,8 +13,8 @@ from tests.unit.dataplane.world import DEFAULTS, TOPIC, completed, rule
 
 TOPICS = {
     "logs": TOPIC,
-    "audit": TopicPolicy("audit", partitions=3, max_message_bytes=1 << 20),
-    "errors": TopicPolicy("errors", partitions=1, max_message_bytes=1 << 20),
+    "audit": TopicPolicy("audit", partitions=3, event_max_bytes=1 << 20),
+    "errors": TopicPolicy("errors", partitions=1, event_max_bytes=1 << 20),
 }
 
 

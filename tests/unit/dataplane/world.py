@@ -15,13 +15,14 @@ from tenants.quotas import Quota
 NOW_WALL_MS = 1_790_000_000_123  # 2026-09-21T14:13:20.123Z
 LIMITS = EventLimits(
     event_max_bytes=4_096,
+    surely_fits_bytes=2_048,
     request_max_events=10,
     metadata_max_entries=3,
     timestamp_max_age_s=7 * 86_400,
     timestamp_max_ahead_s=600,
 )
 MADE_ID = "01a0c4a0-a57b-7000-8000-000000000000"
-TOPIC = TopicPolicy("logs", partitions=12, max_message_bytes=1 << 20)
+TOPIC = TopicPolicy("logs", partitions=12, event_max_bytes=1 << 20)
 DEFAULTS = Defaults(topic="logs", topic_partitions=12, errors_wait_for_ack=False)
 ACME_KEY = "fb_acme0000_" + "a" * 43
 BOLT_KEY = "fb_bolt0000_" + "b" * 43
@@ -153,9 +154,15 @@ class MemoryKafka:
         self.queue: list[tuple[Message, bytes | None, Report]] = []
         self.stored: list[tuple[str, bytes]] = []
         self.keys: list[bytes | None] = []
+        self.partitions: list[int] = []
+        self.timestamps: list[int] = []
         self.refused: dict[bytes, int] = {}
+        self.before_produce: Callable[[], None] = lambda: None
 
-    def produce(self, topic: str, value: bytes, key: bytes | None, partition: int, report: Report) -> None:
+    def produce(
+        self, topic: str, value: bytes, key: bytes | None, partition: int, report: Report, timestamp: int
+    ) -> None:
+        self.before_produce()
         if value in self.refused:
             raise KafkaException(KafkaError(self.refused[value]))
         if len(self.queue) >= self.room:
@@ -163,6 +170,8 @@ class MemoryKafka:
         message = Message(topic, value, max(partition, 0), len(self.stored) + len(self.queue))
         self.queue.append((message, key, report))
         self.keys.append(key)
+        self.partitions.append(partition)
+        self.timestamps.append(timestamp)
 
     def acknowledge(self, at: int = 0) -> None:
         """The record at a place of the queue is stored."""
