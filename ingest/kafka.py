@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-# A key takes at most two names of 255 characters of four bytes; the rest is the batch header and varints.
+# A batch header, varints and what a later format may add; the key counts with the event.
 RECORD_OVERHEAD_BYTES = 4096
 
 

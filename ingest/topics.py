@@ -39,11 +39,14 @@ class Topics:
         if missing and settings.FOREBAY_TOPIC_CREATE:
             self._create(missing)
             counts = self._partition_counts()
-        found = [name for name in names if name in counts]
-        for name in sorted(set(names) - set(found)):
+        sizes = self._max_message_bytes([name for name in names if name in counts])
+        for name in sorted(set(names) - set(sizes)):
             log.warning("topic %s does not exist: its events wait in the journal until it does", name)
-        sizes = self._max_message_bytes(found)
-        return tuple(TopicPolicy(name, counts[name], sizes[name]) for name in found)
+        return tuple(
+            TopicPolicy(name, counts[name], size_bytes - kafka.RECORD_OVERHEAD_BYTES)
+            for name, size_bytes in sizes.items()
+            if _takes_a_batch(name, size_bytes)
+        )
 
     def _partition_counts(self) -> dict[str, int]:
         try:
@@ -74,7 +77,7 @@ class Topics:
                     log.warning("topic %s cannot be created: %s", name, error.args[0].str())
 
     def _max_message_bytes(self, names: list[str]) -> dict[str, int]:
-        """Each topic's own limit. One below ours is said aloud: events in between would be refused one by one."""
+        """Each topic's own limit; ours where it cannot be read."""
         sizes = {name: kafka.message_max_bytes() for name in names}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         if not resources:
@@ -84,11 +87,20 @@ class Topics:
                 sizes[resource.name] = int(future.result()["max.message.bytes"].value)
             except (KafkaException, KeyError) as error:
                 log.warning("topic %s: its max.message.bytes cannot be read: %s", resource.name, error)
-            if sizes[resource.name] < kafka.message_max_bytes():
-                log.warning(
-                    "topic %s takes records up to %d bytes, events may have %d",
-                    resource.name,
-                    sizes[resource.name],
-                    settings.FOREBAY_EVENT_MAX_BYTES,
-                )
         return sizes
+
+
+def _takes_a_batch(name: str, max_message_bytes: int) -> bool:
+    """A topic that refuses a full batch would refuse events that are small enough, so nothing is produced to it."""
+    if max_message_bytes < settings.FOREBAY_PRODUCER_BATCH_SIZE_BYTES:
+        log.error(
+            "topic %s takes %d bytes at a time, a batch has up to %d: its events wait in the journal until its"
+            " max.message.bytes is raised or FOREBAY_PRODUCER_BATCH_SIZE_BYTES is lowered",
+            name,
+            max_message_bytes,
+            settings.FOREBAY_PRODUCER_BATCH_SIZE_BYTES,
+        )
+        return False
+    if max_message_bytes < kafka.message_max_bytes():
+        log.warning("topic %s takes %d bytes at a time: larger events are refused", name, max_message_bytes)
+    return True

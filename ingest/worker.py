@@ -74,12 +74,13 @@ class Worker:
         self.ack_budget = AckBudget(settings.FOREBAY_THREADS)
         self.anonymous_requests_per_s = settings.FOREBAY_ANONYMOUS_REQUESTS_PER_S
         self.trusted_proxies = networks(settings.FOREBAY_TRUSTED_PROXIES)
+        self.ack_timeout_s = settings.FOREBAY_ACK_TIMEOUT_S
         self.body_max_bytes = settings.FOREBAY_BODY_MAX_BYTES
         self.body_budget = BodyBudget(settings.FOREBAY_THREADS)
         self._closing = False
         self._callers: Callers | None = None
         self._snapshot_file = SnapshotFile(settings.FOREBAY_SNAPSHOT_FILE)
-        self.journal = Journal.create(settings.FOREBAY_JOURNAL_DIR, **_journal_sizes())
+        self.journal = _new_journal()
         self._settlements = Settlements(self._release)
         self.producer = EventProducer(_producer_config(), self._settlements.settle_if_due)
         completed = self._settlements.completed
@@ -242,6 +243,15 @@ def _unless_away(call: Callable[[], object]) -> None:
         log.debug("Redis does not answer: %s", error)
 
 
+def _new_journal() -> Journal:
+    """Without room for a journal there is no worker, and nothing is accepted; the next request tries again."""
+    try:
+        return Journal.create(settings.FOREBAY_JOURNAL_DIR, **_journal_sizes())
+    except OSError as error:
+        detail = f"The journal cannot be made in {settings.FOREBAY_JOURNAL_DIR}: {error.strerror}"
+        raise Unavailable("journal_unwritable", detail) from error
+
+
 def _journal_sizes() -> dict[str, int]:
     return {
         "segment_bytes": settings.FOREBAY_JOURNAL_SEGMENT_BYTES,
@@ -265,6 +275,11 @@ def _producer_config() -> dict[str, Any]:
 def _event_limits() -> EventLimits:
     return EventLimits(
         event_max_bytes=settings.FOREBAY_EVENT_MAX_BYTES,
+        surely_fits_bytes=min(
+            settings.FOREBAY_EVENT_MAX_BYTES,
+            # No topic is verified that takes less than a full batch.
+            settings.FOREBAY_PRODUCER_BATCH_SIZE_BYTES - kafka.RECORD_OVERHEAD_BYTES,
+        ),
         request_max_events=settings.FOREBAY_REQUEST_MAX_EVENTS,
         metadata_max_entries=settings.FOREBAY_METADATA_MAX_ENTRIES,
         timestamp_max_age_s=settings.FOREBAY_TIMESTAMP_MAX_AGE_S,

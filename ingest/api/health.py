@@ -28,6 +28,9 @@ def ready(environ: Environ) -> Answer:
 
 def health(environ: Environ) -> Answer:
     """What this worker knows of itself: `degraded` when events wait in the journal or quotas are counted locally."""
-    condition = worker().condition()
+    try:
+        condition = worker().condition()
+    except Unavailable as error:
+        return Answer(503, encode({"status": "down", "code": error.code, "detail": error.detail}))
     is_degraded = bool(condition["journal_pending_events"]) or not condition["redis_available"]
     return Answer(200, encode({"status": "degraded" if is_degraded else "ok", **condition}))

@@ -13,7 +13,7 @@ from ingest.dataplane.errors import MethodNotAllowed, Refused, Throttled
 def problem(error: Refused) -> Answer:
     """The answer to a refused request. `code` is stable; `detail` says what to do; a limit names itself."""
     document = {
-        "type": f"/docs/errors#{error.code}",
+        "type": f"urn:forebay:problem:{error.code}",
         "title": error.code.replace("_", " ").capitalize(),
         "status": error.status,
         "code": error.code,
@@ -30,7 +30,7 @@ def _headers(error: Refused) -> dict[str, str]:
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="forebay"'
     if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = "POST"
+        headers["Allow"] = ", ".join(error.extra["allowed"])
     if isinstance(error, Throttled):
         headers |= _rate_limit(error.extra)
     return headers

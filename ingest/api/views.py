@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from rest_framework.parsers import JSONParser
 from rest_framework.views import APIView
 
 from ingest.api import body
@@ -23,11 +23,10 @@ from ingest.api.recent import recent_events
 from ingest.api.schema import BATCH, RECENT, SINGLE
 from ingest.api.tracing import correlation_id
 from ingest.dataplane import metrics
-from ingest.dataplane.acks import Result
 from ingest.dataplane.errors import BadRequest, InternalError, MethodNotAllowed, Refused, quota_refused
 from ingest.dataplane.event import decode_many, decode_one
 from ingest.dataplane.outcome import Outcome
-from ingest.dataplane.pipeline import Arrival, Decode
+from ingest.dataplane.pipeline import Arrival, Decode, count
 from ingest.dataplane.routing import Delivery
 from ingest.protocols.native import answer_many, answer_one
 from ingest.worker import Worker, worker
@@ -43,7 +42,7 @@ class Format(NamedTuple):
 
     dialect: str
     decode: Decode
-    answer: Callable[[Outcome, dict[int, Result]], tuple[int, bytes]]
+    answer: Callable[[Outcome], tuple[int, bytes]]
 
 
 class LaneView(APIView):
@@ -51,6 +50,8 @@ class LaneView(APIView):
 
     route: ClassVar[str]
     format: ClassVar[Format]
+    http_methods: ClassVar[tuple[str, ...]] = ("POST",)
+    parser_classes = (JSONParser,)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """How Django's handler, and so the test client, comes here."""
@@ -74,7 +75,8 @@ class LaneView(APIView):
 
     def _respond(self, environ: Environ, correlation: str) -> Answer:
         if environ["REQUEST_METHOD"] != "POST":
-            raise MethodNotAllowed("method_not_allowed", "Events are sent with POST")
+            allowed = self.http_methods
+            raise MethodNotAllowed("method_not_allowed", f"This address takes {' and '.join(allowed)}", allowed=allowed)
         return self._ingest(environ, correlation)
 
     def _ingest(self, environ: Environ, correlation: str) -> Answer:
@@ -86,6 +88,7 @@ class LaneView(APIView):
         address = client_address(environ, node.trusted_proxies)
         caller = admit(environ, node, "ingest", address)
         tenant = caller.tenant
+        node.key_uses[caller.key.key_id] = time.time()
         allowance = node.book.allowance(tenant.name, tenant.quota, str(caller.key.key_id), caller.key.quota)
         refusal = allowance.exhausted()
         if refusal is not None:
@@ -105,21 +108,22 @@ class LaneView(APIView):
         arrival = Arrival(caller, allowance, node.topics, form.dialect, address, correlation, delivery)
         with node.lane_lock:
             outcome = node.pipeline.accept(form.decode, content, arrival)
-        results = _wait(node, tenant.name, outcome) if outcome.wanted_ack else {}
-        status, text = form.answer(outcome, results)
-        return Answer(status, text)
+        if outcome.wanted_ack:
+            _wait(node, tenant.name, outcome)
+        count(arrival, outcome, len(content))
+        return Answer(*form.answer(outcome))
 
 
-def _wait(node: Worker, tenant: str, outcome: Outcome) -> dict[int, Result]:
+def _wait(node: Worker, tenant: str, outcome: Outcome) -> None:
     if outcome.waits_for is None:
         metrics.ACK_REQUESTS.labels("not_waited").inc()
-        return {}
+        return
     try:
-        results = outcome.waits_for.wait(settings.FOREBAY_ACK_TIMEOUT_S)
+        outcome.take(outcome.waits_for.wait(node.ack_timeout_s))
     finally:
         node.ack_budget.give_back(tenant)
-    metrics.ACK_REQUESTS.labels("reported" if len(results) == len(outcome.record_indexes) else "timed_out").inc()
-    return results
+    is_complete = len(outcome.results) == len(outcome.record_indexes)
+    metrics.ACK_REQUESTS.labels("reported" if is_complete else "timed_out").inc()
 
 
 class LogView(LaneView):
@@ -127,6 +131,7 @@ class LogView(LaneView):
 
     route = "logs"
     format = Format("native", decode_one, answer_one)
+    http_methods = ("GET", "POST")
 
     def _respond(self, environ: Environ, correlation: str) -> Answer:
         return self._recent(environ) if environ["REQUEST_METHOD"] == "GET" else super()._respond(environ, correlation)

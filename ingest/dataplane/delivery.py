@@ -61,8 +61,9 @@ class InFlight:
         self.failures: list[tuple[KafkaError, bytes | None, int | None]] = []
         self.acknowledgements = acknowledgements
 
-    def produce(self, produce: Callable[..., None], records: list[Record]) -> Sequence[int]:
-        """Hand the records over in order; returns the indexes that librdkafka's queue had no room for."""
+    def produce(self, produce: Callable[..., None], records: list[Record], accepted_wall_ms: int) -> Sequence[int]:
+        """Hand the records over in order; returns the indexes that librdkafka's queue had no room for. A record's own
+        timestamp is when it was accepted, however much later it is produced."""
         topic, report, done = self.topic, self.report, 0
         chosen = records if len(records) == len(self.indexes) else [records[index] for index in self.indexes]
         for done, (_, partition, key, value) in enumerate(chosen):
@@ -70,7 +71,7 @@ class InFlight:
                 report = partial(self._report_indexed, self.indexes[done])
             try:
                 # No key is None: an empty one is hashed like any other, and all would go to one partition.
-                produce(topic, value, key or None, partition, report)
+                produce(topic, value, key or None, partition, report, accepted_wall_ms)
             except BufferError:
                 return self._keep_first(done)
             except KafkaException as error:

@@ -162,7 +162,7 @@ class Drain:
         journal, segment, at, sequence = origin
         journal.mark(segment, at, sequence, indexes, IN_FLIGHT)
         in_flight = InFlight(self._completed, origin, accept.tenant, topic.name, indexes)
-        left = in_flight.produce(self._producer.produce, records)
+        left = in_flight.produce(self._producer.produce, records, accept.accepted_wall_ms)
         journal.mark(segment, at, sequence, left, PENDING)
         self._caught_up(accept.tenant, topic.name, len(indexes) - len(left))
         return not left

@@ -75,6 +75,8 @@ class EventLimits:
     """What one event may be; each a setting."""
 
     event_max_bytes: int
+    surely_fits_bytes: int
+    """Up to here an event fits every topic there is; beyond it its own topic is asked."""
     request_max_events: int
     metadata_max_entries: int
     timestamp_max_age_s: int
@@ -190,6 +192,13 @@ def complete(event: LogEvent, stamp: Stamp, limits: EventLimits) -> None:
     event.tenant = stamp.tenant
     event.received_at = stamp.received_at
     event.received_by = stamp.received_by
+
+
+def check_size(record_bytes: int, limits: EventLimits, topic_max_bytes: int) -> None:
+    """Refuse what Kafka would: a record over our limit, or over its topic's own. Raises EventRejected."""
+    most_bytes = min(limits.event_max_bytes, topic_max_bytes)
+    if record_bytes > most_bytes:
+        raise EventRejected("event_too_large", f"{record_bytes} bytes with its key; at most {most_bytes} go")
 
 
 def _level_of(given: str | int) -> str:

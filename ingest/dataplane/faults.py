@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 
 
 class Fault(StrEnum):
-    """Whose fault a failed delivery is; also the `class` label of the metric."""
+    """Whose fault a failed delivery is; also the `fault` label of the metric."""
 
     CLUSTER = "cluster"
     TOPIC = "topic"

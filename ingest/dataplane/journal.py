@@ -266,7 +266,7 @@ class Journal:
 
     def _set_aside(self, segment: Segment, *, is_last: bool, error: DamagedFrame) -> None:
         """The torn end of the last segment was never answered with a 202 and is cut; anything else is kept aside."""
-        if is_last and segment.is_of_this_format:
+        if is_last and segment.is_of_this_format and segment.is_torn_at_end(self.segment_bytes):
             log.warning("journal %s: cut a torn last frame (%s)", self.name, error)
             segment.cut()
             return

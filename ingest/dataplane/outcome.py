@@ -1,21 +1,33 @@
 """What the pipeline did with a request, as the protocols need it for their answers. Data plane; made once a request."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ingest.dataplane.acks import Acknowledgements
+from ingest.dataplane.acks import Acknowledgements, Place, Result
 from ingest.dataplane.errors import EventRejected
 from ingest.dataplane.event import Decoded
+from ingest.dataplane.faults import Fault, fault_of
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a request's events, by index where it matters."""
+    """What became of a request's events, by index where it matters. `results` are by position among its records."""
 
     received_at: str
     decoded: Decoded
     accepted: int
     rejected: dict[int, EventRejected]
-    waits_for: Acknowledgements | None = None
-    wanted_ack: bool = False
+    dropped: dict[int, str]
+    wanted_ack: bool
     record_indexes: Sequence[int] = ()
+    waits_for: Acknowledgements | None = None
+    results: Mapping[int, Result] = field(default_factory=dict)
+
+    def take(self, results: Mapping[int, Result]) -> None:
+        """What Kafka said in time. What it refused for good is a rejection like any other: the sender is told."""
+        self.results = results
+        for position, result in results.items():
+            if not isinstance(result, Place) and fault_of(result.code()) is Fault.RECORD:
+                index = self.record_indexes[position]
+                self.rejected[index] = EventRejected("undeliverable", f"Kafka refused it: {result.str()}")
+                self.accepted -= 1

@@ -4,6 +4,7 @@ Data plane. `accept` runs under the lane lock, one request at a time in a proces
 write, and touches neither database, Redis nor log. docs/event-path.md tells the same story to a reader.
 """
 
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from ingest.dataplane.callers import Caller
 from ingest.dataplane.delivery import InFlight
 from ingest.dataplane.drain import Drain
 from ingest.dataplane.errors import BadRequest, EventRejected, TooLarge, Unavailable, quota_refused
-from ingest.dataplane.event import Decoded, EventIds, EventLimits, Stamp, complete, encode, rfc3339
+from ingest.dataplane.event import Decoded, EventIds, EventLimits, Stamp, check_size, complete, encode, rfc3339
 from ingest.dataplane.journal import Journal
 from ingest.dataplane.outcome import Outcome
 from ingest.dataplane.policy import TopicPolicy
@@ -103,8 +104,9 @@ class Pipeline:
                     dropped[index] = drop_reason
                     continue
                 value = encode(event)
-                if len(value) > limits.event_max_bytes:
-                    raise EventRejected("event_too_large", f"{len(value)} bytes; at most {limits.event_max_bytes} go")
+                if len(value) + len(key) > limits.surely_fits_bytes:
+                    known = arrival.topics.get(topic)
+                    check_size(len(value) + len(key), limits, known.event_max_bytes if known else sys.maxsize)
             except EventRejected as error:
                 rejected[index] = error
                 continue
@@ -112,7 +114,7 @@ class Pipeline:
             if heeds_route and delivery == Delivery.ACK:
                 wants_ack = True
 
-        outcome = Outcome(received_at, decoded, received - len(rejected), rejected, wanted_ack=wants_ack)
+        outcome = Outcome(received_at, decoded, received - len(rejected), rejected, dropped, wants_ack)
         if wants_ack:
             outcome.record_indexes = [i for i in indexes if i not in rejected and i not in dropped]
         if records:
@@ -122,7 +124,6 @@ class Pipeline:
                 arrival.allowance.give_back(received, len(body))
                 raise
             self._recent.add(caller.tenant.name, records[-1][3], len(records))
-        self._count(arrival, outcome, dropped, len(body))
         return outcome
 
     def _decode(self, decode: Decode, body: bytes, arrival: Arrival) -> Decoded:
@@ -153,21 +154,23 @@ class Pipeline:
             left: Sequence[int] = indexes
             if topic not in late:
                 in_flight = InFlight(self._completed, place, tenant, topic, indexes, outcome.waits_for)
-                left = in_flight.produce(self._produce, records)
+                left = in_flight.produce(self._produce, records, received_wall_ms)
             if left:
                 self._journal.mark(segment, at, sequence, left, PENDING)
                 behind[tenant, topic] += len(left)
 
-    def _count(self, arrival: Arrival, outcome: Outcome, dropped: dict[int, str], size_bytes: int) -> None:
-        meter = arrival.caller.meter(arrival.dialect)
-        if outcome.accepted:
-            meter.accepted(outcome.accepted, size_bytes)
-        if dropped:
-            for reason, count in Counter(dropped.values()).items():
-                meter.dropped(reason, count)
-        if outcome.rejected:
-            for code, count in Counter(error.code for error in outcome.rejected.values()).items():
-                meter.rejected(code, count)
+
+def count(arrival: Arrival, outcome: Outcome, size_bytes: int) -> None:
+    """Move the metrics of a request, once it is known what became of it. Any thread."""
+    meter = arrival.caller.meter(arrival.dialect)
+    if outcome.accepted:
+        meter.accepted(outcome.accepted, size_bytes)
+    if outcome.dropped:
+        for reason, events in Counter(outcome.dropped.values()).items():
+            meter.dropped(reason, events)
+    if outcome.rejected:
+        for code, events in Counter(error.code for error in outcome.rejected.values()).items():
+            meter.rejected(code, events)
 
 
 def _by_topic(records: list[Record]) -> dict[str, range | list[int]]:

@@ -71,11 +71,11 @@ class RulePolicy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TopicPolicy(msgspec.Struct, frozen=True, array_like=True):
-    """A topic that the builder has seen in the cluster, with its limits."""
+    """A topic that the builder has seen in the cluster; `event_max_bytes` is what a value and its key may take."""
 
     name: str
     partitions: int
-    max_message_bytes: int
+    event_max_bytes: int
 
 
 class Header(msgspec.Struct, frozen=True):

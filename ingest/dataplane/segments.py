@@ -156,6 +156,14 @@ class Segment:
             yield at, at + FRAME.size + length, entry
             at += FRAME.size + length
 
+    def is_torn_at_end(self, usual_bytes: int) -> bool:
+        """Whether one unfinished frame follows `size_bytes` and nothing comes behind it, or the file was cut short."""
+        length, _ = FRAME.unpack(os.pread(self.fd, FRAME.size, self.size_bytes).ljust(FRAME.size, b"\0"))
+        behind = self.size_bytes + FRAME.size + length
+        if behind > self.reserved_bytes:
+            return self.reserved_bytes < usual_bytes
+        return not os.pread(self.fd, FRAME.size, behind).strip(b"\0")
+
     def cut(self) -> None:
         """Forget what lies behind `size_bytes`, so that the next frame is not followed by the rest of a torn one."""
         os.ftruncate(self.fd, self.size_bytes)

@@ -7,32 +7,29 @@ from typing import Any
 
 import msgspec
 
-from ingest.dataplane.acks import Place, Result
-from ingest.dataplane.errors import BadRequest, EventRejected, Undeliverable
-from ingest.dataplane.faults import Fault, fault_of
+from ingest.dataplane.acks import Place
+from ingest.dataplane.errors import BadRequest, Undeliverable
 from ingest.dataplane.outcome import Outcome
 
 _encode = msgspec.json.Encoder().encode
 
 
-def answer_one(outcome: Outcome, results: dict[int, Result]) -> tuple[int, bytes]:
+def answer_one(outcome: Outcome) -> tuple[int, bytes]:
     """The answer for a single event. Raises BadRequest or Undeliverable when it was not accepted."""
-    _add_undeliverable(outcome, results)
     if outcome.rejected:
         error = outcome.rejected[0]
         raise (Undeliverable if error.code == "undeliverable" else BadRequest)(error.code, error.detail)
     event_id = outcome.decoded.events[0].event_id
     if not outcome.wanted_ack:
         return (202, _encode({"eventId": event_id, "status": "Accepted", "timestamp": outcome.received_at}))
-    event = _states(outcome, results)[0]
+    event = _states(outcome)[0]
     del event["index"]
     event["timestamp"] = outcome.received_at
     return (200 if event["status"] == "Delivered" else 202, _encode(event))
 
 
-def answer_many(outcome: Outcome, results: dict[int, Result]) -> tuple[int, bytes]:
+def answer_many(outcome: Outcome) -> tuple[int, bytes]:
     """The answer for a batch. Raises BadRequest or Undeliverable when no event of it was accepted."""
-    _add_undeliverable(outcome, results)
     failed = len(outcome.rejected)
     answer: dict[str, Any] = {"accepted": outcome.accepted, "failed": failed, "timestamp": outcome.received_at}
     if failed:
@@ -41,23 +38,14 @@ def answer_many(outcome: Outcome, results: dict[int, Result]) -> tuple[int, byte
             _raise_for_all(errors)
     is_delivered = False
     if outcome.wanted_ack:
-        answer["events"] = events = _states(outcome, results)
+        answer["events"] = events = _states(outcome)
         is_delivered = all(event["status"] == "Delivered" for event in events)
     return (207 if failed else 200 if is_delivered else 202, _encode(answer))
 
 
-def _add_undeliverable(outcome: Outcome, results: dict[int, Result]) -> None:
-    """What Kafka refused for good while the sender waited is a rejection like any other."""
-    for position, result in results.items():
-        if not isinstance(result, Place) and fault_of(result.code()) is Fault.RECORD:
-            index = outcome.record_indexes[position]
-            outcome.rejected[index] = EventRejected("undeliverable", f"Kafka refused it: {result.str()}")
-            outcome.accepted -= 1
-
-
-def _states(outcome: Outcome, results: dict[int, Result]) -> list[dict[str, Any]]:
+def _states(outcome: Outcome) -> list[dict[str, Any]]:
     """Delivered with its place or Pending for each record; Accepted for an event that a rule dropped as declared."""
-    places = {outcome.record_indexes[position]: result for position, result in results.items()}
+    places = {outcome.record_indexes[position]: result for position, result in outcome.results.items()}
     recorded = set(outcome.record_indexes)
     states: list[dict[str, Any]] = []
     for index, event in zip(outcome.decoded.indexes, outcome.decoded.events, strict=True):

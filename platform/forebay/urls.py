@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import path, re_path
+from django.urls import path
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
@@ -18,7 +18,8 @@ def home(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", home),
-    *(re_path(f"^{route.lstrip('/')}/?$", view.as_view()) for route, view in lane.VIEWS.items()),
+    *(path(route.lstrip("/"), view.as_view()) for route, view in lane.VIEWS.items()),
+    *(path(f"{route.lstrip('/')}/", view.as_view(schema=None)) for route, view in lane.VIEWS.items()),
     *(path(route.lstrip("/"), django_view(respond)) for route, respond in lane.PROBES.items()),
     path("metrics", ExportToDjangoView),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

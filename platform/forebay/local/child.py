@@ -23,7 +23,7 @@ TAIL_LINES = 12
 
 @dataclass(frozen=True)
 class Child:
-    """What to run. `env` is added to the supervisor's own.
+    """What to run. `env` is added to the supervisor's own; None takes a name away.
 
     `not_ready_because` is polled until it returns None; it must answer quickly, and says what is missing. A child
     that has no way to tell shows it by living for `settles_s`.
@@ -32,12 +32,16 @@ class Child:
     name: str
     argv: Sequence[str]
     cwd: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict)
     not_ready_because: Callable[[], str | None] = lambda: None
     settles_s: float = 0.0
     ready_timeout_s: float = 60.0
     grace_s: float = 15.0
     restarts: bool = True
+
+    def environment(self) -> dict[str, str]:
+        """What the process gets."""
+        return {name: value for name, value in {**os.environ, **self.env}.items() if value is not None}
 
 
 class RunningChild:
@@ -53,7 +57,7 @@ class RunningChild:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *child.argv],
                 cwd=child.cwd,
-                env={**os.environ, **child.env},
+                env=child.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT if log else None,

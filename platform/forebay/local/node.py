@@ -29,8 +29,6 @@ CONNECTIONS_A_WORKER = 8_192
 
 def web(env: Mapping[str, str], *, ready_path: str) -> Child:
     """Granian with its workers; ready when `ready_path` answers 200."""
-    # WhiteNoise warns of a missing directory on each start; it is empty until somebody runs collectstatic.
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     flush_s = settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S
     options = {
         "--interface": "wsgi",
@@ -113,9 +111,10 @@ def _python_child(
     grace_s: float = 20.0,
 ) -> Child:
     roots = [str(settings.BASE_DIR / "platform"), str(settings.BASE_DIR)]
-    surroundings = {
+    surroundings: dict[str, str | None] = {
         "PYTHONPATH": os.pathsep.join(filter(None, [*roots, os.environ.get("PYTHONPATH")])),
-        "PROMETHEUS_MULTIPROC_DIR": str(metrics_path()),
+        # Only the web workers show metrics: gauges that another process imports and never sets would read as 0.
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics_path()) if name == "web" else None,
         "DJANGO_SETTINGS_MODULE": "forebay.settings",
     }
     return Child(
