@@ -64,10 +64,10 @@ class InFlight:
     def produce(self, produce: Callable[..., None], records: list[Record], accepted_wall_ms: int) -> Sequence[int]:
         """Hand the records over in order; returns the indexes that librdkafka's queue had no room for. A record's own
         timestamp is when it was accepted, however much later it is produced."""
-        topic, report, done = self.topic, self.report, 0
+        topic, report, waiting, done = self.topic, self.report, self.acknowledgements, 0
         chosen = records if len(records) == len(self.indexes) else [records[index] for index in self.indexes]
         for done, (_, partition, key, value) in enumerate(chosen):
-            if self.acknowledgements is not None:
+            if waiting is not None:
                 report = partial(self._report_indexed, self.indexes[done])
             try:
                 # No key is None: an empty one is hashed like any other, and all would go to one partition.

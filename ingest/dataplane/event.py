@@ -91,7 +91,7 @@ class Decoded(NamedTuple):
     rejected: dict[int, EventRejected]
 
 
-class Stamp(NamedTuple):
+class Stamp(msgspec.Struct, gc=False):
     """What every event of one request gets."""
 
     tenant: str

@@ -14,7 +14,7 @@ from ingest.dataplane.acks import AckBudget, Acknowledgements
 from ingest.dataplane.callers import Caller
 from ingest.dataplane.delivery import InFlight
 from ingest.dataplane.drain import Drain
-from ingest.dataplane.errors import BadRequest, EventRejected, TooLarge, Unavailable, quota_refused
+from ingest.dataplane.errors import BadRequest, EventRejected, Refused, TooLarge, Unavailable, quota_refused
 from ingest.dataplane.event import Decoded, EventIds, EventLimits, Stamp, check_size, complete, encode, rfc3339
 from ingest.dataplane.journal import Journal
 from ingest.dataplane.outcome import Outcome
@@ -23,6 +23,9 @@ from ingest.dataplane.recent import RecentEvents
 from ingest.dataplane.routing import Delivery
 from ingest.dataplane.segments import PENDING, Record
 from tenants.leases import Allowance
+
+# Compared with every event's delivery; a member of an enumeration takes longer to look up than to compare.
+_ACK = Delivery.ACK.value
 
 Decode = Callable[[bytes, int], Decoded]
 """A protocol's bytes to events; the number is how many a request may hold. Raises BadRequest."""
@@ -73,10 +76,11 @@ class Pipeline:
         events, indexes, rejected = decoded
         received = len(events) + len(rejected)
         if received > limits.request_max_events:
-            raise TooLarge("too_many_events", f"At most {limits.request_max_events} events go in one request; split it")
+            detail = f"At most {limits.request_max_events} events go in one request; split it"
+            raise _counted(arrival, received, TooLarge("too_many_events", detail))
         refusal = arrival.allowance.charge(received, len(body))
         if refusal is not None:
-            raise quota_refused(refusal)
+            raise _counted(arrival, received, quota_refused(refusal))
 
         received_wall_ms = time.time_ns() // 1_000_000
         received_at = rfc3339(received_wall_ms)
@@ -92,7 +96,8 @@ class Pipeline:
         remembered, route = caller.router.remembered, caller.router.route
         records: list[Record] = []
         dropped: dict[int, str] = {}
-        wants_ack = arrival.delivery == Delivery.ACK
+        surely_fits_bytes, add = limits.surely_fits_bytes, records.append
+        wants_ack = arrival.delivery == _ACK
         heeds_route = not arrival.delivery
         for index, event in zip(indexes, events, strict=True):
             try:
@@ -104,14 +109,14 @@ class Pipeline:
                     dropped[index] = drop_reason
                     continue
                 value = encode(event)
-                if len(value) + len(key) > limits.surely_fits_bytes:
+                if len(value) + len(key) > surely_fits_bytes:
                     known = arrival.topics.get(topic)
                     check_size(len(value) + len(key), limits, known.event_max_bytes if known else sys.maxsize)
             except EventRejected as error:
                 rejected[index] = error
                 continue
-            records.append((topic, partition, key, value))
-            if heeds_route and delivery == Delivery.ACK:
+            add((topic, partition, key, value))
+            if heeds_route and delivery == _ACK:
                 wants_ack = True
 
         outcome = Outcome(received_at, decoded, received - len(rejected), rejected, dropped, wants_ack)
@@ -120,9 +125,9 @@ class Pipeline:
         if records:
             try:
                 self._journal_and_produce(caller.tenant.name, received_wall_ms, records, arrival.topics, outcome)
-            except Unavailable:
+            except Unavailable as unavailable:
                 arrival.allowance.give_back(received, len(body))
-                raise
+                raise _counted(arrival, received, unavailable) from None
             self._recent.add(caller.tenant.name, records[-1][3], len(records))
         return outcome
 
@@ -132,8 +137,7 @@ class Pipeline:
             return decode(body, self._limits.request_max_events)
         except BadRequest as refused:
             arrival.allowance.charge(1, len(body))
-            arrival.caller.meter(arrival.dialect).rejected(refused.code, 1)
-            raise
+            raise _counted(arrival, 1, refused) from None
 
     def _journal_and_produce(
         self,
@@ -158,6 +162,12 @@ class Pipeline:
             if left:
                 self._journal.mark(segment, at, sequence, left, PENDING)
                 behind[tenant, topic] += len(left)
+
+
+def _counted(arrival: Arrival, events: int, refused: Refused) -> Refused:
+    """The refusal of a whole request: all of its events are rejected for its reason."""
+    arrival.caller.meter(arrival.dialect).rejected(refused.code, events)
+    return refused
 
 
 def count(arrival: Arrival, outcome: Outcome, size_bytes: int) -> None:
