@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, t
 from django.conf import settings
 
 from ingest import kafka
+from ingest.dataplane.librdkafka_log import thinned_logger
 from ingest.dataplane.policy import TopicPolicy
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ class Topics:
     """Verifies topics with one admin client."""
 
     def __init__(self) -> None:
-        self._admin = AdminClient({**kafka.connection(), "socket.timeout.ms": int(TIMEOUT_S * 1000)}, logger=log)
+        self._admin = AdminClient(
+            {**kafka.connection(), "socket.timeout.ms": int(TIMEOUT_S * 1000)}, logger=thinned_logger(__name__)
+        )
 
     def verify(self, names: list[str]) -> tuple[TopicPolicy, ...]:
         """Those of `names` that exist, after creating the missing ones where settings allow it. Raises KafkaAway."""

@@ -14,6 +14,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from ingest.dataplane import metrics
+from ingest.dataplane.librdkafka_log import thinned_logger
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,12 @@ class EventProducer:
         self._sent_bytes = 0
         self._last_complaint_s = float("-inf")
         self._producer = Producer(
-            {**config, "stats_cb": self._take_statistics, "error_cb": self._complain, "logger": log}
+            {
+                **config,
+                "stats_cb": self._take_statistics,
+                "error_cb": self._complain,
+                "logger": thinned_logger(__name__),
+            }
         )
         self.produce = self._producer.produce
         self._stop = threading.Event()
