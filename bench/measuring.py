@@ -15,7 +15,7 @@ from bench.payloads import bodies
 from bench.processes import Companion, ResidentPeak, cpu_s
 from bench.report import Measurement
 from bench.rows import Load, Row
-from bench.servers import Server, body_files
+from bench.servers import Server, body_files, total
 from bench.topic_end import TopicEnd
 from forebay.local.command import LocalServiceError
 
@@ -90,13 +90,12 @@ class Measuring:
         load, files = _load_of(row)
         url = server.url(load.path)
         wrk.run(url, files, min(WARM_UP_S, self.seconds_s), self.key)
-        asked, reported = _acks(server)
-        before = self.topic_end.when_still()
+        before, acks_before = self.topic_end.when_still(), _acks(server)
         with Cost(server) as cost:
             found = wrk.run(url, files, self.seconds_s, self.key)
             sent = (found.requests - found.refused) * load.events
             stored = self.topic_end.when_still(before + sent) - before
-        asked, reported = _acks(server)[0] - asked, _acks(server)[1] - reported
+        asked, reported = (after - earlier for after, earlier in zip(_acks(server), acks_before, strict=True))
         return _closed(found, cost, stored, load, pending_ratio=1 - reported / asked if asked else None)
 
     def single_paced(self, server: Server, client: Companion) -> Measurement:
@@ -133,10 +132,10 @@ class Measuring:
 
     def _sent_bytes(self, server: Server) -> float:
         """When librdkafka's statistics have caught up."""
-        before, now = -1.0, server.metric(SENT_BYTES)
+        before, now = -1.0, total(server.samples(), SENT_BYTES)
         while before != now:
             time.sleep(STATISTICS_STILL_S)
-            before, now = now, server.metric(SENT_BYTES)
+            before, now = now, total(server.samples(), SENT_BYTES)
         return now
 
 
@@ -178,7 +177,8 @@ def _paced(
 
 def _acks(server: Server) -> tuple[float, float]:
     """Requests that asked for an acknowledgement, and those of them that got one."""
-    return server.metric(ACK_REQUESTS), server.metric(ACK_REQUESTS, outcome="reported")
+    samples = server.samples()
+    return total(samples, ACK_REQUESTS), total(samples, ACK_REQUESTS, outcome="reported")
 
 
 def _load_of(row: Row) -> tuple[Load, list[Path]]:

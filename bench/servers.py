@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from bench.payloads import events
 from bench.processes import Service
@@ -32,13 +33,15 @@ class Server:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The sum over all samples of that name with these labels, as /metrics shows them."""
+    def samples(self) -> list[Sample]:
+        """Everything that /metrics shows at one moment."""
         text = _request(self.port, "GET", "/metrics")[1]
-        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-        return sum(
-            sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def total(samples: list[Sample], name: str, **labels: str) -> float:
+    """The sum of all samples of that name with these labels."""
+    return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
 
 @contextmanager

@@ -37,6 +37,7 @@ DRAINED_WITHIN_S: Final = 30.0
 
 LIMITS: Final = EventLimits(
     event_max_bytes=settings.FOREBAY_EVENT_MAX_BYTES,
+    surely_fits_bytes=settings.FOREBAY_EVENT_MAX_BYTES,
     request_max_events=settings.FOREBAY_REQUEST_MAX_EVENTS,
     metadata_max_entries=settings.FOREBAY_METADATA_MAX_ENTRIES,
     timestamp_max_age_s=settings.FOREBAY_TIMESTAMP_MAX_AGE_S,
@@ -79,6 +80,7 @@ class Stages:
 
     def each(self) -> dict[str, float]:
         """Every stage that can be called by itself, in the order of the path."""
+        outcome = self._outcome()
         return {
             "correlation id": self._best(lambda: correlation_id(self._environ_)),
             "admission": self._best(self._admit),
@@ -92,7 +94,7 @@ class Stages:
             "journal": self._on_its_way_us(self._node.journal, "append"),
             "produce": self._best(self._produce, self._wait_until_drained),
             "metrics": self._best(self._count),
-            "answer": self._best(self._answer_of(self._events)),
+            "answer": self._best(lambda: self._view.format.answer(outcome)),
         }
 
     # --- the whole way ---
@@ -189,8 +191,8 @@ class Stages:
 
     def _route(self, event: LogEvent) -> tuple[str, int, bytes]:
         router = self._caller.router
-        route = router.remembered.get((event.source, event.level)) or router.route(event)
-        return route.topic, route.partition, route.key
+        topic, partition, key, *_ = router.remembered.get((event.source, event.level)) or router.route(event)
+        return topic, partition, key
 
     def _on_its_way_us(self, owner: Any, name: str) -> float:
         """A method of one of the worker's parts, timed in the middle of whole requests."""
@@ -217,11 +219,15 @@ class Stages:
         metrics.http_request_seconds(route).observe(0.001)
         self._caller.meter("native").accepted(self._load.events, len(self._body))
 
-    def _answer_of(self, events: list[LogEvent]) -> Callable[[], object]:
-        decoded = self._decode()
-        self._complete(decoded.events)
-        outcome = Outcome(rfc3339(0), decoded, len(events), {})
-        return lambda: self._view.format.answer(outcome, {})
+    def _outcome(self) -> Outcome:
+        """What the pipeline really makes of the request."""
+        pipeline: Any = self._node.pipeline
+        accept = pipeline.accept
+        pipeline.accept = timed = Timed(accept)
+        self._whole_request()
+        pipeline.accept = accept
+        outcome: Outcome = timed.returned
+        return outcome
 
 
 class Timed:
@@ -230,12 +236,13 @@ class Timed:
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method
         self.took_s = 0.0
+        self.returned: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
         begun_s = time.thread_time()
-        returned = self._method(*arguments)
+        self.returned = self._method(*arguments)
         self.took_s += time.thread_time() - begun_s
-        return returned
+        return self.returned
 
 
 def _report(error: object, message: object) -> None:
