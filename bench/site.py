@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.processes import Service
-from forebay.local import backing, kafka, metrics_dir, node, ports, redis, var_lock
+from forebay.local import backing, kafka, node, ports, redis, var_lock
 from forebay.local.child import Child
 from forebay.local.command import Command, LocalServiceError, Say
 
@@ -57,7 +57,6 @@ def opened(say: Say) -> Iterator[Site]:
         say("making the database, a tenant and its key")
         _manage("migrate", "--verbosity", "0")
         made = json.loads(_manage("tenant_create", TENANT, "--plan", "agent", "--issue-key", "--json"))
-        metrics_dir.empty(node.metrics_path())
         stack.callback(Service(_builder(), LOGS).stop)
         yield Site(bootstrap, made["key"]["secret"])
 
