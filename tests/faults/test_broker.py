@@ -1,7 +1,7 @@
 """Kafka absent at the start, killed and back under load, frozen until everything is full: nothing accepted is lost."""
 
 from tests.consumer import create_topic
-from tests.faults.conftest import Serve
+from tests.faults.conftest import IS_FULL, Serve
 from tests.faults.tally import pending_events, tally, wait_until_drained
 from tests.faults.traffic import Traffic
 from tests.node import Node
@@ -48,6 +48,26 @@ def test_a_broker_killed_under_load_and_back_costs_nothing(
     assert books.lost == books.uninvited == set()
     assert set(books.sent.codes) == {"202"}
     assert (books.duplicates, books.inversions, left) == (0, 0, 0)
+
+
+def test_records_that_time_out_on_their_way_go_back_to_the_journal_and_are_sent_again(
+    serve: Serve, own_kafka: KafkaServer, topic_name: str
+) -> None:
+    window = {} if IS_FULL else {"FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS": "2000"}
+    node, key = serve(kafka_bootstrap=own_kafka.bootstrap, environment=window)
+
+    with Traffic(node.port, key, senders=2) as traffic:
+        traffic.wait_for(1_000)
+        own_kafka.freeze()
+        assert poll_until(lambda: pending_events(node.port) >= 1_000, 240)
+        own_kafka.thaw()
+        traffic.wait_for(1_000)
+    left = wait_until_drained(node.port)
+    books = tally(traffic.sent, own_kafka.bootstrap, topic_name, pending_events=left)
+
+    assert set(books.sent.codes) == {"202"}
+    assert books.lost == books.uninvited == set()
+    assert left == 0
 
 
 def test_a_full_producer_queue_backs_up_into_the_journal_until_that_is_full_too(
