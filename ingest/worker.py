@@ -139,6 +139,8 @@ class Worker:
 
     def close(self) -> None:
         """Accept nothing more, deliver what is queued, settle it, let the journal go. What is left others adopt."""
+        if self._closing:
+            return
         self._closing = True
         with self.lane_lock:  # the request that is in it is the last one
             log.info("closing: %d records in flight", len(self.producer))
