@@ -23,7 +23,7 @@ from ingest.api.admission import admit
 from ingest.api.tracing import correlation_id
 from ingest.api.views import BatchView, LogView
 from ingest.dataplane import metrics
-from ingest.dataplane.event import EventIds, EventLimits, LogEvent, Stamp, complete, encode, rfc3339
+from ingest.dataplane.event import EventLimits, LogEvent, Stamp, complete, encode, event_ids, rfc3339
 from ingest.dataplane.outcome import Outcome
 from ingest.dataplane.segments import Record
 from ingest.worker import worker
@@ -174,7 +174,7 @@ class Stages:
 
     def _complete(self, events: list[LogEvent]) -> None:
         wall_ms = time.time_ns() // 1_000_000
-        stamp = Stamp("acme", "127.0.0.1", "c0ffee", "bench", wall_ms, rfc3339(wall_ms), EventIds(wall_ms))
+        stamp = Stamp("acme", "127.0.0.1", "c0ffee", "bench", wall_ms, rfc3339(wall_ms), event_ids(wall_ms))
         for event in events:
             complete(event, stamp, LIMITS)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import serializers
 
@@ -94,7 +95,7 @@ BATCH = extend_schema(
     summary="Send many events, as a JSON array or NDJSON",
     request={
         "application/json": inline_serializer("Events", dict(_EVENT_FIELDS), many=True),
-        "application/x-ndjson": serializers.CharField(),
+        "application/x-ndjson": OpenApiTypes.STR,
     },
     parameters=[_DELIVERY, _ENCODING],
     responses={

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from io import BytesIO
-from itertools import islice
+from itertools import chain, count, islice
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -67,6 +67,8 @@ LEVELS: dict[str | int, str] = {
     for spelling in spellings
     for form in (spelling, str(spelling), str(spelling).lower())
 }
+# The last three digits of a generated id.
+_COUNTER = [f"{number:03x}" for number in range(4096)]
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -240,19 +242,15 @@ def _second(wall_s: int) -> str:
     return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-class EventIds:
-    """UUIDv7 (RFC 9562, 5.7) for one request: 74 random bits drawn once, the last 48 count up, so ids sort as sent."""
+def event_ids(wall_ms: int) -> Callable[[], str]:
+    """New UUIDv7 (RFC 9562, 5.7) for one request: 61 random bits drawn once, the rest counts up, so ids sort as sent.
 
-    __slots__ = ("_next", "_prefix")
-
-    def __init__(self, wall_ms: int) -> None:
-        # Unique is enough here, nothing is kept secret by it; the generator is seeded from the system in each process.
-        drawn = random.getrandbits(73)
-        self._prefix = f"{wall_ms >> 16:08x}-{wall_ms & 0xFFFF:04x}-7{drawn & 0xFFF:03x}-{0x8000 | drawn >> 59:04x}-"
-        # One bit is left free above the counter, so that no batch can carry into the bits before it.
-        self._next = (drawn >> 12) & 0x7FFFFFFFFFFF
-
-    def __call__(self) -> str:
-        """The next id."""
-        self._next += 1
-        return f"{self._prefix}{self._next:012x}"
+    Made of C iterators: a call takes a fifth of what formatting the number does, and a batch has five hundred of them.
+    """
+    # Unique is enough here, nothing is kept secret by it; the generator is seeded from the system in each process.
+    drawn = random.getrandbits(61)
+    head = f"{wall_ms >> 16:08x}-{wall_ms & 0xFFFF:04x}-7{drawn & 0xFFF:03x}-{0x8000 | drawn >> 47:04x}-"
+    # 35 bits at random with one free above them, so that no batch can carry into the bits before.
+    first = (drawn >> 12) & 0x7FFFFFFFF
+    blocks = (f"{head}{block:09x}" for block in count(first))
+    return chain.from_iterable(map(block.__add__, _COUNTER) for block in blocks).__next__

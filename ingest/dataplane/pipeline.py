@@ -15,7 +15,7 @@ from ingest.dataplane.callers import Caller
 from ingest.dataplane.delivery import InFlight
 from ingest.dataplane.drain import Drain
 from ingest.dataplane.errors import BadRequest, EventRejected, Refused, TooLarge, Unavailable, quota_refused
-from ingest.dataplane.event import Decoded, EventIds, EventLimits, Stamp, check_size, complete, encode, rfc3339
+from ingest.dataplane.event import Decoded, EventLimits, Stamp, check_size, complete, encode, event_ids, rfc3339
 from ingest.dataplane.journal import Journal
 from ingest.dataplane.outcome import Outcome
 from ingest.dataplane.policy import TopicPolicy
@@ -91,7 +91,7 @@ class Pipeline:
             self._received_by,
             received_wall_ms,
             received_at,
-            EventIds(received_wall_ms),
+            event_ids(received_wall_ms),
         )
         remembered, route = caller.router.remembered, caller.router.route
         records: list[Record] = []
