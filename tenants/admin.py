@@ -36,6 +36,7 @@ class VersionedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no
 @admin.register(Plan)
 class PlanAdmin(VersionedAdmin):
     list_display = ("name", *LIMIT_FIELDS, "requests_per_s_per_address", "tenant_count")
+    fields = ("name", *LIMIT_FIELDS, "requests_per_s_per_address")
     search_fields = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
@@ -66,7 +67,7 @@ class ApiKeyInline(admin.TabularInline):  # type: ignore[type-arg]  # it takes n
 
 @admin.register(Tenant)
 class TenantAdmin(VersionedAdmin):
-    list_display = ("name", "display_name", "plan", "status", "default_delivery", "active_keys", "created_at")
+    list_display = ("name", "display_name", "plan", "status", "delivery", "active_keys", "created_at")
     fields = ("name", "display_name", "plan", "status", "default_delivery")
     list_filter = ("status", "plan", "default_delivery")
     list_select_related = ("plan",)
@@ -82,6 +83,10 @@ class TenantAdmin(VersionedAdmin):
         active = Count("api_keys", filter=Q(api_keys__revoked_at=None) & unexpired)
         tenants: QuerySet[Tenant] = super().get_queryset(request)
         return tenants.annotate(active_keys=active)
+
+    @admin.display(description="delivery", ordering="default_delivery")
+    def delivery(self, tenant: Tenant) -> str:
+        return tenant.default_delivery
 
     @admin.display(description="active keys", ordering="active_keys")
     def active_keys(self, tenant: Any) -> int:
