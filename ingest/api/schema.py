@@ -3,34 +3,70 @@
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_field,
+    inline_serializer,
+)
 from rest_framework import serializers
 
-_EVENT_FIELDS: dict[str, serializers.Field[Any, Any, Any, Any]] = {
-    "source": serializers.CharField(max_length=255, help_text="What sends: a service, a host, a file."),
-    "level": serializers.CharField(help_text="TRACE DEBUG INFO WARN ERROR FATAL, any case, usual aliases, or 0 to 7."),
-    "message": serializers.CharField(),
-    "eventId": serializers.CharField(max_length=128, required=False, help_text="A UUIDv7 is made when absent."),
-    "timestamp": serializers.CharField(
-        required=False, help_text="RFC 3339 or epoch milliseconds; arrival when absent."
-    ),
-    "hostname": serializers.CharField(max_length=255, required=False, help_text="The peer's address when absent."),
-    "correlationId": serializers.CharField(max_length=255, required=False),
-    "metadata": serializers.DictField(required=False, help_text="At most 64 names with a scalar each."),
-    "stackTrace": serializers.CharField(required=False),
-}
-_EVENT = inline_serializer("Event", dict(_EVENT_FIELDS))
-_PROBLEM = inline_serializer(
-    "Problem",
-    {
-        "type": serializers.CharField(),
-        "title": serializers.CharField(),
-        "status": serializers.IntegerField(),
-        "code": serializers.CharField(help_text="Stable; docs/errors.md lists them."),
-        "detail": serializers.CharField(),
-    },
-)
-_REJECTION = inline_serializer(
+Fields = dict[str, serializers.Field[Any, Any, Any, Any]]
+PROBLEM = "application/problem+json"
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}]})
+class _TextOrNumber(serializers.CharField):
+    """Text, or a whole number."""
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}], "nullable": True})
+class _Scalar(serializers.CharField):
+    """What metadata may hold."""
+
+
+def _kind(name: str, fields: Fields) -> type[serializers.Serializer[Any]]:
+    """One class for each component, however often it is used: OpenAPI's names stand for classes."""
+    return type(inline_serializer(name, fields))
+
+
+def _event_fields() -> Fields:
+    return {
+        "source": serializers.CharField(max_length=255, help_text="What sends: a service, a host, a file."),
+        "level": _TextOrNumber(help_text="TRACE DEBUG INFO WARN ERROR FATAL, any case, usual aliases, or 0 to 7."),
+        "message": serializers.CharField(),
+        "eventId": serializers.CharField(max_length=128, required=False, help_text="A UUIDv7 is made when absent."),
+        "timestamp": _TextOrNumber(required=False, help_text="RFC 3339 or epoch milliseconds; arrival when absent."),
+        "hostname": serializers.CharField(max_length=255, required=False, help_text="The peer's address when absent."),
+        "correlationId": serializers.CharField(max_length=255, required=False),
+        "metadata": serializers.DictField(child=_Scalar(), required=False, help_text="At most 64 names."),
+        "stackTrace": serializers.CharField(required=False),
+    }
+
+
+def _stored_fields() -> Fields:
+    added = ("eventId", "timestamp", "hostname", "correlationId", "tenant", "receivedAt", "receivedBy")
+    return _event_fields() | {name: serializers.CharField() for name in added}
+
+
+def _place_fields() -> Fields:
+    """Where Kafka has it; with the status Delivered only."""
+    return {
+        "topic": serializers.CharField(required=False),
+        "partition": serializers.IntegerField(required=False),
+        "offset": serializers.IntegerField(required=False),
+    }
+
+
+def _status() -> serializers.ChoiceField:
+    return serializers.ChoiceField(["Accepted", "Delivered", "Pending"])
+
+
+_EVENT = _kind("Event", _event_fields())
+_STORED_EVENT = _kind("StoredEvent", _stored_fields())
+_REJECTION = _kind(
     "Rejection",
     {
         "index": serializers.IntegerField(),
@@ -39,54 +75,91 @@ _REJECTION = inline_serializer(
         "detail": serializers.CharField(),
         "retryable": serializers.BooleanField(),
     },
-    many=True,
 )
-_ACCEPTED = inline_serializer(
+_EVENT_STATE = _kind(
+    "EventState",
+    {
+        "index": serializers.IntegerField(),
+        "eventId": serializers.CharField(),
+        "status": _status(),
+        **_place_fields(),
+    },
+)
+_PROBLEM = _kind(
+    "Problem",
+    {
+        "type": serializers.CharField(),
+        "title": serializers.CharField(),
+        "status": serializers.IntegerField(),
+        "code": serializers.CharField(help_text="Stable; docs/errors.md lists them."),
+        "detail": serializers.CharField(),
+        "limit": serializers.IntegerField(required=False, help_text="413 and 429: the limit that was hit."),
+        "scope": serializers.ChoiceField(["tenant", "key", "address"], required=False, help_text="429: whose limit."),
+        "what": serializers.CharField(required=False, help_text="429: a limit of what, such as events_per_s."),
+        "burst": serializers.IntegerField(required=False, help_text="429: the most that goes at once."),
+        "used": serializers.IntegerField(required=False, help_text="429: how much of the burst is used."),
+        "reset_s": serializers.FloatField(required=False, help_text="429: when to come back."),
+        "errors": _REJECTION(many=True, required=False, help_text="A batch of which nothing was accepted: why."),
+    },
+)
+_ACCEPTED = _kind(
     "Accepted",
     {
         "eventId": serializers.CharField(),
-        "status": serializers.ChoiceField(["Accepted", "Delivered", "Pending"]),
+        "status": _status(),
         "timestamp": serializers.DateTimeField(),
-        "topic": serializers.CharField(required=False),
-        "partition": serializers.IntegerField(required=False),
-        "offset": serializers.IntegerField(required=False),
+        **_place_fields(),
     },
 )
-_BATCH_ANSWER = inline_serializer(
+_BATCH_ANSWER = _kind(
     "BatchAnswer",
     {
         "accepted": serializers.IntegerField(),
         "failed": serializers.IntegerField(),
         "timestamp": serializers.DateTimeField(),
-        "errors": _REJECTION,
+        "errors": _REJECTION(many=True, required=False, help_text="Where failed is not 0: which and why."),
+        "events": _EVENT_STATE(
+            many=True, required=False, help_text="Where the request waited for Kafka: what became of what was accepted."
+        ),
     },
 )
+_RECENT_EVENTS = _kind("RecentEvents", {"events": _STORED_EVENT(many=True), "sampled": serializers.BooleanField()})
 _DELIVERY = OpenApiParameter(
     "delivery", str, enum=["async", "ack"], description="`ack` waits for Kafka and answers 200 when it has everything."
 )
 _ENCODING = OpenApiParameter("Content-Encoding", str, OpenApiParameter.HEADER, enum=["gzip", "deflate", "zstd"])
 _REFUSALS = {
-    (status, "application/problem+json"): OpenApiResponse(_PROBLEM, description=description)
-    for status, description in {
-        400: "Nothing was accepted; `code` says why.",
-        401: "No valid key.",
-        403: "The key is not for this.",
-        413: "Over a limit of size.",
-        415: "Unknown Content-Encoding.",
-        422: "Kafka refused all of it for good (only with delivery=ack).",
-        429: "A quota is used up; see Retry-After.",
-        503: "Cannot be taken now; see Retry-After.",
-    }.items()
+    400: "Nothing was accepted; `code` says why.",
+    401: "No valid key.",
+    403: "The key is not for this.",
+    405: "Not a method of this address; see Allow.",
+    413: "Over a limit of size.",
+    415: "Unknown Content-Encoding.",
+    422: "Kafka refused all of it for good (only with delivery=ack).",
+    429: "A quota is used up; see Retry-After.",
+    500: "A defect of Forebay; send it again.",
+    503: "Cannot be taken now; see Retry-After.",
 }
+
+
+def _refusals(*statuses: int) -> dict[Any, Any]:
+    return {(status, PROBLEM): OpenApiResponse(_PROBLEM, description=_REFUSALS[status]) for status in statuses}
+
+
 _EXAMPLE = {"source": "checkout", "level": "INFO", "message": "order 17 paid", "metadata": {"order": 17}}
-_SECURITY = ["bearer", "apiKey"]
+# One or the other; requirement objects, though the annotation of extend_schema asks for names.
+_SECURITY: Any = [{"bearer": []}, {"apiKey": []}]
 
 SINGLE = extend_schema(
     operation_id="send_event",
     summary="Send one event",
     request=_EVENT,
     parameters=[_DELIVERY, _ENCODING],
-    responses={202: _ACCEPTED, 200: OpenApiResponse(_ACCEPTED, description="Kafka has it.")} | _REFUSALS,
+    responses={
+        202: OpenApiResponse(_ACCEPTED, description="It is in the journal."),
+        200: OpenApiResponse(_ACCEPTED, description="Kafka has it."),
+    }
+    | _refusals(*_REFUSALS),
     examples=[OpenApiExample("event", _EXAMPLE, request_only=True)],
     auth=_SECURITY,
 )
@@ -94,7 +167,7 @@ BATCH = extend_schema(
     operation_id="send_events",
     summary="Send many events, as a JSON array or NDJSON",
     request={
-        "application/json": inline_serializer("Events", dict(_EVENT_FIELDS), many=True),
+        "application/json": _EVENT(many=True),
         "application/x-ndjson": OpenApiTypes.STR,
     },
     parameters=[_DELIVERY, _ENCODING],
@@ -103,15 +176,13 @@ BATCH = extend_schema(
         200: OpenApiResponse(_BATCH_ANSWER, description="Kafka has all of them."),
         207: OpenApiResponse(_BATCH_ANSWER, description="Some were not accepted; `errors` says which and why."),
     }
-    | _REFUSALS,
+    | _refusals(*_REFUSALS),
     auth=_SECURITY,
 )
 RECENT = extend_schema(
     operation_id="recent_events",
     summary="A sample of your own recent events",
-    responses={
-        200: inline_serializer("RecentEvents", {"events": _EVENT, "sampled": serializers.BooleanField()}),
-    }
-    | _REFUSALS,
+    responses={200: OpenApiResponse(_RECENT_EVENTS, description="Newest first.")}
+    | _refusals(401, 403, 405, 429, 500, 503),
     auth=_SECURITY,
 )

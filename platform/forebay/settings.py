@@ -107,6 +107,13 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Log ingestion in front of Apache Kafka: a 202 means that the events are in the journal.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    # The ingest routes authenticate by themselves, before DRF could; these are the two ways to send a key.
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
