@@ -1,13 +1,12 @@
 """`manage.py snapshot`: the builder process of a node."""
 
-import signal
-import threading
 from typing import Any
 
 import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from forebay.local.stop_signals import StopSignals
 from ingest.builder import Builder
 from ingest.topics import Topics
 
@@ -26,9 +25,10 @@ class Command(BaseCommand):
             settings.FOREBAY_REDIS_URL, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
         )
         builder = Builder(settings.FOREBAY_SNAPSHOT_FILE, client, Topics())
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        builder.step()
-        while not options["once"] and not stop.wait(settings.FOREBAY_SNAPSHOT_POLL_MS / 1000):
-            builder.step()
+        # Not an Event that the handler sets: a signal in the middle of its wait() would find its lock taken, for good.
+        with StopSignals() as signals:
+            while not signals.asked:
+                builder.step()
+                if options["once"]:
+                    return
+                signals.wait(settings.FOREBAY_SNAPSHOT_POLL_MS / 1000)
