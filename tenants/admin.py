@@ -84,6 +84,12 @@ class TenantAdmin(VersionedAdmin):
         tenants: QuerySet[Tenant] = super().get_queryset(request)
         return tenants.annotate(active_keys=active)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, set[str], list[Any]]:
+        """A rule that names tenants is theirs alone; without its last one it would be everybody's."""
+        listed, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        rules = {f"routing rule: {rule}" for tenant in objs for rule in tenant.routingrule_set.all()}
+        return listed, counts, lacking, [*protected, *sorted(rules)]
+
     @admin.display(description="delivery", ordering="default_delivery")
     def delivery(self, tenant: Tenant) -> str:
         return tenant.default_delivery

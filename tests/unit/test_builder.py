@@ -1,0 +1,279 @@
+"""The snapshot builder: each committed change becomes a newer file, whatever of its surroundings is away."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection, transaction
+from django.db.utils import OperationalError
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+from redis import Redis
+
+from ingest.builder import Builder
+from ingest.dataplane.policy import Snapshot, TopicPolicy, load
+from ingest.dataplane.snapshot_file import SnapshotFile
+from ingest.models import RoutingRule
+from ingest.topic_watch import RETRY_S
+from ingest.topics import KafkaAway
+from tenants import api_keys, services
+from tenants.models import ControlPlaneVersion, Tenant
+from tests.unit.tenants.quota_world import FakeClock
+
+pytestmark = pytest.mark.django_db
+
+
+class Cluster:
+    """The topics of a cluster, which may be away, or answer late."""
+
+    def __init__(self) -> None:
+        self.topics = {"logs": 12}
+        self.is_away = False
+        self.asked: list[list[str]] = []
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def verify(self, names: list[str]) -> tuple[TopicPolicy, ...]:
+        self.asked.append(names)
+        assert self.answers.wait(20)
+        if self.is_away:
+            raise KafkaAway("no broker")
+        return tuple(TopicPolicy(name, self.topics[name], 1 << 20) for name in names if name in self.topics)
+
+
+class World:
+    def __init__(self, path: Path) -> None:
+        self.path, self.cluster, self.clock = path, Cluster(), FakeClock()
+        # Nobody listens there: what the builder does without Redis is what every test but the integration's sees.
+        self.redis = Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=0.1, retry=None)
+        self.builder = self.restarted()
+
+    def restarted(self) -> Builder:
+        return Builder(self.path, self.redis, self.cluster, self.clock)
+
+    def found(self) -> Snapshot:
+        return load(self.path.read_bytes())
+
+    def topics(self) -> dict[str, int]:
+        return {name: topic.partitions for name, topic in self.found().topics.items()}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path / "snapshot.msgpack")
+    yield made
+    made.cluster.answers.set()
+
+
+@pytest.fixture
+def acme(db: None) -> Tenant:
+    return services.tenant_create(name="acme")
+
+
+def rule(**fields: object) -> RoutingRule:
+    with transaction.atomic():
+        made: RoutingRule = RoutingRule.objects.create(**({"name": "r", "topic": "audit", "key": ["source"]} | fields))
+        ControlPlaneVersion.bump()
+    return made
+
+
+# --- what is in it ---------------------------------------------------------------------------------------------------
+def test_tenants_keys_and_rules_are_in_the_file_as_they_are_committed(world: World, acme: Tenant) -> None:
+    key, secret = services.key_issue(tenant=acme, name="web", scopes=["ingest"], allowed_networks=["10.0.0.0/8"])
+    made = rule(source_glob="pay*", levels=["ERROR"], keep_ratio=0.5)
+    made.tenants.add(acme)
+
+    world.builder.step()
+
+    found = world.found()
+    policy = found.keys[api_keys.digest(secret)]
+    assert (policy.key_id, policy.tenant, policy.revoked) == (key.pk, "acme", False)
+    assert (policy.scopes, policy.allowed_networks) == (frozenset({"ingest"}), ("10.0.0.0/8",))
+    assert found.tenants["acme"].active
+    (in_file,) = found.header.rules
+    assert (in_file.tenants, in_file.source_glob, in_file.levels, in_file.keep_ratio) == (
+        ("acme",),
+        "pay*",
+        ("ERROR",),
+        0.5,
+    )
+
+
+def test_a_revoked_key_stays_so_that_its_holder_is_told(world: World, acme: Tenant) -> None:
+    key, secret = services.key_issue(tenant=acme, name="web")
+    world.builder.step()
+
+    services.key_revoke(key=key)
+    world.builder.step()
+
+    assert world.found().keys[api_keys.digest(secret)].revoked
+
+
+def test_rules_are_in_their_order_and_disabled_ones_are_not(world: World) -> None:
+    rule(name="second", position=20)
+    rule(name="first", position=10)
+    rule(name="off", position=5, enabled=False)
+
+    world.builder.step()
+
+    assert [one.name for one in world.found().header.rules] == ["first", "second"]
+
+
+# --- when it is written ----------------------------------------------------------------------------------------------
+def test_every_change_is_written_by_the_next_look_and_nothing_else_is(world: World, acme: Tenant) -> None:
+    first, idle = world.builder.step(), world.builder.step()
+    services.tenant_suspend(tenant=acme)
+    changed = world.builder.step()
+
+    assert [first, idle, changed] == [True, False, True]
+    assert not world.found().tenants["acme"].active
+
+
+def test_workers_take_in_every_file_that_is_written(world: World, acme: Tenant) -> None:
+    worker = SnapshotFile(world.path)
+    versions = []
+
+    for change in (services.tenant_suspend, services.tenant_resume, services.tenant_suspend):
+        change(tenant=acme)
+        world.builder.step()
+        taken = worker.changed()
+        assert taken is not None
+        versions.append(taken.header.version)
+
+    assert versions == sorted(set(versions))
+
+
+def test_a_builder_that_starts_again_writes_no_older_file(world: World, acme: Tenant) -> None:
+    world.builder.step()
+    before = world.found().age_key
+
+    again = world.restarted()
+    again.step()
+
+    assert world.found().age_key >= before
+
+
+def test_a_write_that_is_rolled_back_is_never_in_the_file(world: World, acme: Tenant) -> None:
+    world.builder.step()
+
+    with transaction.atomic():
+        services.tenant_suspend(tenant=acme)
+        transaction.set_rollback(True)
+    world.builder.step()
+
+    assert world.found().tenants["acme"].active
+
+
+# --- the cluster -----------------------------------------------------------------------------------------------------
+def test_topics_are_verified_when_a_rule_names_a_new_one(world: World) -> None:
+    world.cluster.topics["audit"] = 3
+    world.builder.step()
+    before = world.topics()
+
+    rule(topic="audit")
+    world.builder.step()
+
+    assert before == {"logs": 12}
+    assert world.topics() == {"logs": 12, "audit": 3}
+    assert world.cluster.asked == [["logs"], ["audit", "logs"]]
+
+
+def test_a_topic_that_appears_later_is_found_without_any_change(world: World) -> None:
+    rule(topic="audit")
+    world.builder.step()
+    before = world.topics()
+
+    world.cluster.topics["audit"] = 3
+    world.clock.advance(RETRY_S)
+    world.builder.step()
+
+    assert before == {"logs": 12}
+    assert world.topics() == {"logs": 12, "audit": 3}
+
+
+def test_kafka_away_keeps_what_was_verified(world: World, acme: Tenant) -> None:
+    world.builder.step()
+    world.cluster.is_away = True
+
+    world.clock.advance(100_000)
+    services.tenant_suspend(tenant=acme)
+    world.builder.step()
+
+    assert world.topics() == {"logs": 12}
+    assert not world.found().tenants["acme"].active
+
+
+def test_kafka_away_at_a_restart_keeps_what_the_last_file_has(world: World, acme: Tenant) -> None:
+    world.builder.step()
+    world.cluster.is_away = True
+
+    again = world.restarted()
+    services.tenant_suspend(tenant=acme)
+    again.step()
+
+    assert world.topics() == {"logs": 12}
+    assert not world.found().tenants["acme"].active
+
+
+def test_a_cluster_that_hangs_does_not_keep_a_change_from_the_file(world: World, acme: Tenant) -> None:
+    world.builder.step()
+    world.cluster.answers.clear()
+
+    world.clock.advance(100_000)
+    world.builder.step()
+    services.tenant_suspend(tenant=acme)
+    world.builder.step()
+
+    assert not world.found().tenants["acme"].active
+
+
+# --- the database ----------------------------------------------------------------------------------------------------
+def away(execute: Callable[..., object], sql: str, *arguments: object) -> object:
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+def test_the_database_away_leaves_the_last_file_and_is_no_error(
+    world: World, acme: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.builder.step()
+    before = world.path.read_bytes()
+
+    with connection.execute_wrapper(away):
+        steps = [world.builder.step() for _ in range(3)]
+
+    assert steps == [False, False, False]
+    assert world.path.read_bytes() == before
+    assert caplog.text.count("the database does not answer") == 1
+
+
+def test_the_database_back_is_followed_again(world: World, acme: Tenant) -> None:
+    world.builder.step()
+    with connection.execute_wrapper(away):
+        world.builder.step()
+
+    services.tenant_suspend(tenant=acme)
+
+    assert world.builder.step()
+    assert not world.found().tenants["acme"].active
+
+
+# --- who may be taken away -------------------------------------------------------------------------------------------
+def test_a_tenant_with_rules_of_its_own_cannot_be_deleted_from_under_them(
+    acme: Tenant, client: Client, settings: Settings, tmp_path: Path
+) -> None:
+    """A rule without tenants is everybody's: Bolt's events would go where Acme's did."""
+    settings.STATIC_ROOT = tmp_path
+    made = rule()
+    made.tenants.add(acme)
+    client.force_login(get_user_model().objects.create_superuser("operator"))
+
+    alone = client.post(reverse("admin:tenants_tenant_delete", args=[acme.pk]), {"post": "yes"})
+    chosen = {"action": "delete_selected", "_selected_action": [acme.pk], "post": "yes"}
+    together = client.post(reverse("admin:tenants_tenant_changelist"), chosen)
+
+    assert Tenant.objects.filter(pk=acme.pk).exists()
+    assert "routing rule: r" in alone.content.decode()
+    assert "routing rule: r" in together.content.decode()
