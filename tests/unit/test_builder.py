@@ -20,10 +20,11 @@ from ingest.models import RoutingRule
 from ingest.topic_watch import RETRY_S
 from ingest.topics import KafkaAway
 from tenants import api_keys, services
-from tenants.models import ControlPlaneVersion, Tenant
+from tenants.models import ControlPlaneVersion, Plan, Tenant
 from tests.unit.tenants.quota_world import FakeClock
 
-pytestmark = pytest.mark.django_db
+# Not in a transaction of the test's, from whose connection the builder would let go.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Cluster:
@@ -69,7 +70,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def acme(db: None) -> Tenant:
+def acme(transactional_db: None) -> Tenant:
+    Plan.objects.get_or_create(name="standard")
     return services.tenant_create(name="acme")
 
 
