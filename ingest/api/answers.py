@@ -6,7 +6,7 @@ without them.
 
 from collections.abc import Callable
 from http.client import responses
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
@@ -15,7 +15,7 @@ JSON = "application/json"
 encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """Status, body, its media type, and further headers."""
 
     status: int

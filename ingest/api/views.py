@@ -71,7 +71,8 @@ class LaneView(APIView):
             answer = problem(InternalError("internal_error", f"A defect of ours; it is logged as {correlation}"))
         metrics.http_requests(self.route, answer.status).inc()
         metrics.http_request_seconds(self.route).observe(time.perf_counter() - started_s)
-        return answer._replace(headers=(("X-Correlation-ID", correlation), *answer.headers))
+        headers = (("X-Correlation-ID", correlation), *answer.headers)
+        return Answer(answer.status, answer.body, answer.content_type, headers)
 
     def _respond(self, environ: Environ, correlation: str) -> Answer:
         if environ["REQUEST_METHOD"] != "POST":

@@ -1,7 +1,8 @@
 """What the pipeline did with a request, as the protocols need it for their answers. Data plane; made once a request."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from ingest.dataplane.acks import Acknowledgements, Place, Result
 from ingest.dataplane.errors import EventRejected
@@ -9,8 +10,7 @@ from ingest.dataplane.event import Decoded
 from ingest.dataplane.faults import Fault, fault_of
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, gc=False):
     """What became of a request's events, by index where it matters. `results` are by position among its records."""
 
     received_at: str
@@ -21,7 +21,7 @@ class Outcome:
     wanted_ack: bool
     record_indexes: Sequence[int] = ()
     waits_for: Acknowledgements | None = None
-    results: Mapping[int, Result] = field(default_factory=dict)
+    results: Mapping[int, Result] = msgspec.field(default_factory=dict)
 
     def take(self, results: Mapping[int, Result]) -> None:
         """What Kafka said in time. What it refused for good is a rejection like any other: the sender is told."""

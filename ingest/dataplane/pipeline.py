@@ -8,7 +8,8 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from ingest.dataplane.acks import AckBudget, Acknowledgements
 from ingest.dataplane.callers import Caller
@@ -31,7 +32,7 @@ Decode = Callable[[bytes, int], Decoded]
 """A protocol's bytes to events; the number is how many a request may hold. Raises BadRequest."""
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """What the pipeline must know of a request beside its body. `delivery` is the request's own choice, if any."""
 
     caller: Caller
