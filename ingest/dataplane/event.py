@@ -249,8 +249,13 @@ def event_ids(wall_ms: int) -> Callable[[], str]:
     """
     # Unique is enough here, nothing is kept secret by it; the generator is seeded from the system in each process.
     drawn = random.getrandbits(61)
-    head = f"{wall_ms >> 16:08x}-{wall_ms & 0xFFFF:04x}-7{drawn & 0xFFF:03x}-{0x8000 | drawn >> 47:04x}-"
+    digits = f"{drawn:016x}"
+    head = f"{_uuid_time(wall_ms)}{digits[-3:]}-{'89ab'[drawn >> 59]}{digits[-6:-3]}-"
     # 35 bits at random with one free above them, so that no batch can carry into the bits before.
-    first = (drawn >> 12) & 0x7FFFFFFFF
-    blocks = (f"{head}{block:09x}" for block in count(first))
+    blocks = (f"{head}{block:09x}" for block in count(drawn >> 24 & 0x7FFFFFFFF))
     return chain.from_iterable(map(block.__add__, _COUNTER) for block in blocks).__next__
+
+
+@lru_cache(maxsize=4)
+def _uuid_time(wall_ms: int) -> str:
+    return f"{wall_ms >> 16:08x}-{wall_ms & 0xFFFF:04x}-7"
