@@ -23,7 +23,7 @@ from ingest.api.recent import recent_events
 from ingest.api.schema import BATCH, RECENT, SINGLE
 from ingest.api.tracing import correlation_id
 from ingest.dataplane import metrics
-from ingest.dataplane.errors import BadRequest, InternalError, MethodNotAllowed, Refused, quota_refused
+from ingest.dataplane.errors import BadRequest, InternalError, MethodNotAllowed, Refused, Throttled, quota_refused
 from ingest.dataplane.event import decode_many, decode_one
 from ingest.dataplane.outcome import Outcome
 from ingest.dataplane.pipeline import Arrival, Decode, count
@@ -65,6 +65,9 @@ class LaneView(APIView):
         try:
             answer = self._respond(environ, correlation)
         except Refused as refused:
+            if isinstance(refused, Throttled) and refused.tenant:
+                length = environ.get("CONTENT_LENGTH", "")
+                body.discard(environ["wsgi.input"], length, worker().body_budget, refused.tenant)
             answer = problem(refused)
         except Exception:
             log.exception("request %s failed", correlation)
@@ -93,7 +96,7 @@ class LaneView(APIView):
         allowance = node.book.allowance(tenant.name, tenant.quota, str(caller.key.key_id), caller.key.quota)
         refusal = allowance.exhausted()
         if refusal is not None:
-            raise quota_refused(refusal)
+            raise quota_refused(refusal, tenant.name)
 
         max_bytes = node.body_max_bytes
         node.body_budget.take(tenant.name)

@@ -116,10 +116,13 @@ class UnsupportedMedia(Refused):
 
 
 class Throttled(Refused):
-    """A quota or a limit per client address is used up; `retry_after_s` says when to come back."""
+    """A quota or a limit per client address is used up; `retry_after_s` says when to come back.
+
+    `tenant` is set where a known sender was throttled before its body was read."""
 
     status = 429
     codes = frozenset({"quota_exceeded", "address_limit_exceeded"})
+    tenant = ""
 
     def __init__(self, code: str, detail: str, *, retry_after_s: float, **extra: Any) -> None:
         super().__init__(code, detail, **extra)
@@ -157,8 +160,9 @@ REFUSALS: tuple[type[Refused], ...] = (
 )
 
 
-def quota_refused(refusal: Refusal) -> Refused:
-    """What the sender is told when a limit said no: which one, how much of it is used, when to come back."""
+def quota_refused(refusal: Refusal, tenant: str = "") -> Refused:
+    """What the sender is told when a limit said no: which one, how much of it is used, when to come back. `tenant` is
+    named where the body has not been read yet."""
     told = {
         "scope": refusal.scope,
         "what": refusal.what,
@@ -173,4 +177,6 @@ def quota_refused(refusal: Refusal) -> Refused:
         return TooLarge("batch_exceeds_burst", detail, **told)
     code = "address_limit_exceeded" if refusal.scope is Scope.ADDRESS else "quota_exceeded"
     detail = f"The limit of {refusal.limit} {name} is used up; come back in {refusal.reset_s:.3f} s"
-    return Throttled(code, detail, retry_after_s=refusal.reset_s, **told)
+    throttled = Throttled(code, detail, retry_after_s=refusal.reset_s, **told)
+    throttled.tenant = tenant
+    return throttled

@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.api.body import STEP_BYTES, BodyBudget, decompress, read
+from ingest.api.body import STEP_BYTES, BodyBudget, decompress, discard, read
 from ingest.dataplane.errors import BadRequest, Refused, TooLarge, Unavailable, UnsupportedMedia
 
 LIMIT = 100_000
@@ -84,6 +84,34 @@ def test_a_length_that_is_no_number_is_refused(length: str) -> None:
 @pytest.mark.parametrize("digits", [18, 19, 100, 5_000])
 def test_a_length_of_any_number_of_digits_is_too_large(digits: int) -> None:
     assert refusal(lambda: read(Stream(b""), "9" * digits, LIMIT)).code == "body_too_large"
+
+
+# --- a body nobody wants ---------------------------------------------------------------------------------------------
+def test_the_small_body_of_a_throttled_sender_is_taken_and_the_budget_given_back() -> None:
+    stream, budget = Stream(bytes(1_000)), BodyBudget(threads=2)
+
+    discard(stream, "1000", budget, "acme")
+
+    assert stream.tell() == 1_000
+    budget.take("acme")
+
+
+@pytest.mark.parametrize("length", ["", "x", "-5", str(STEP_BYTES + 1), "9" * 5_000])
+def test_a_large_or_endless_body_of_a_throttled_sender_is_left(length: str) -> None:
+    stream = Stream(bytes(STEP_BYTES + 1))
+
+    discard(stream, length, BodyBudget(threads=2), "acme")
+
+    assert stream.asked == []
+
+
+def test_beyond_its_budget_a_throttled_sender_holds_no_thread() -> None:
+    stream, budget = Stream(b"12345"), BodyBudget(threads=2)
+    budget.take("acme")
+
+    discard(stream, "5", budget, "acme")
+
+    assert stream.asked == []
 
 
 # --- compression -----------------------------------------------------------------------------------------------------
