@@ -101,9 +101,10 @@ class Worker:
                 Chore(GAUGES_S, self._show_gauges),
                 Chore(RECENT_S, self._publish_recent),
                 Chore(KEY_USES_S, self._publish_key_uses),
-                Chore(settings.FOREBAY_JOURNAL_ADOPT_INTERVAL_S, self._adopt),
             ]
         )
+        # On a thread of its own: a large journal takes a while to read, and a revoked key must not wait for that.
+        self._adoption = Chores([Chore(settings.FOREBAY_JOURNAL_ADOPT_INTERVAL_S, self._adopt)])
 
     def start(self) -> None:
         """Take in the snapshot that is there, then begin all threads."""
@@ -111,6 +112,7 @@ class Worker:
         self.book.start()
         self.drain.start()
         self._chores.start()
+        self._adoption.start()
 
     @property
     def callers(self) -> Callers:
@@ -145,6 +147,7 @@ class Worker:
         with self.lane_lock:  # the request that is in it is the last one
             log.info("closing: %d records in flight", len(self.producer))
         self._chores.stop()
+        self._adoption.stop()
         self.drain.close()
         left = self.producer.close(settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S)
         if left:

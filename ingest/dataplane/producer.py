@@ -95,7 +95,10 @@ class EventProducer:
     def _poll_for_ever(self) -> None:
         while not self._stop.is_set():
             self._producer.poll(POLL_S)
-            self._between_polls(time.monotonic())
+            try:
+                self._between_polls(time.monotonic())
+            except Exception:  # a settlement that fails must not end the reports of all others
+                log.exception("settling failed; what was to be settled stays in the journal")
 
     def _complain(self, error: KafkaError) -> None:
         """librdkafka repeats itself while a broker is away: once in ten seconds is enough to be found."""

@@ -1,93 +1,19 @@
 """A backlog leaves in its order: nothing overtakes within one (tenant, topic), and nothing leaves before it may."""
 
 import os
-import threading
-from collections import Counter, deque
+from collections import Counter
 from pathlib import Path
-from typing import cast
 
 import pytest
-from confluent_kafka import KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.dataplane.delivery import InFlight, Settlements
-from ingest.dataplane.drain import BACK_OFF_S, Drain
-from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal
+from ingest.dataplane.drain import BACK_OFF_S
 from ingest.dataplane.partitioning import UNASSIGNED
 from ingest.dataplane.policy import TopicPolicy
-from ingest.dataplane.producer import EventProducer
-from ingest.dataplane.segments import PENDING, Record
+from ingest.dataplane.segments import PENDING
 from tests.programs import poll_until
-from tests.unit.dataplane.world import NOW_WALL_MS, MemoryKafka
-from tests.unit.tenants.quota_world import FakeClock
-
-SIZE = SETTLE_RESERVE_BYTES + 65_536
-SIZES = {"segment_bytes": SIZE, "max_bytes": 4 * SIZE}
-TIMED_OUT = KafkaError._MSG_TIMED_OUT
-
-
-class World:
-    """A worker's journal, drain and settlements around a Kafka in memory; `send` does what the pipeline does."""
-
-    def __init__(self, root: Path, *, topics: tuple[str, ...] = ("logs", "audit"), room: int = 1_000_000) -> None:
-        self.root = root
-        self.journal = Journal.create(root, **SIZES)
-        self.kafka = MemoryKafka(room)
-        self.clock = FakeClock()
-        self.lane_lock = threading.Lock()
-        self.topics = {name: TopicPolicy(name, 3, 1 << 20) for name in topics}
-        self.settlements = Settlements(lambda in_flight, indexes: self.drain.release(in_flight, indexes))
-        producer = cast(EventProducer, self.kafka)
-        completed: deque[InFlight] = self.settlements.completed
-        self.drain = Drain(self.lane_lock, producer, completed, lambda: self.topics, self.journal, self.clock)
-        self.sent = 0
-
-    def send(self, *topics: str, tenant: str = "acme") -> None:
-        """One request: a record for each topic, with a number that goes up in the order of acceptance."""
-        records: list[Record] = []
-        for topic in topics:
-            records.append((topic, 0, b"k", str(self.sent).encode()))
-            self.sent += 1
-        with self.lane_lock:
-            segment, at, sequence = self.journal.append(tenant, NOW_WALL_MS + self.sent, records)
-            for topic in sorted(set(topics)):
-                indexes = [index for index, record in enumerate(records) if record[0] == topic]
-                left = indexes
-                if topic in self.topics and (tenant, topic) not in self.drain.behind:
-                    place = (self.journal, segment, at, sequence)
-                    in_flight = InFlight(self.settlements.completed, place, tenant, topic, indexes)
-                    left = list(in_flight.produce(self.kafka.produce, records, NOW_WALL_MS + self.sent))
-                if left:
-                    self.journal.mark(segment, at, sequence, left, PENDING)
-                    self.drain.behind[tenant, topic] += len(left)
-
-    def verify(self, *names: str) -> None:
-        self.topics = self.topics | {name: TopicPolicy(name, 3, 1 << 20) for name in names}
-
-    def settle(self) -> None:
-        self.settlements.settle_all()
-
-    def deliver_everything(self) -> None:
-        """Until nothing is left: as the threads would, with all the time they need."""
-        for _ in range(1_000):
-            self.kafka.acknowledge_all()
-            self.settle()
-            if not self.journal.unsettled and not any(journal.unsettled for journal in self.drain.adopted):
-                return
-            self.clock.advance(BACK_OFF_S)
-            self.drain.visit_all()
-        raise AssertionError(f"still unsettled: {self.journal.unsettled}")
-
-    def stored(self, topic: str = "logs") -> list[int]:
-        return [int(value) for name, value in self.kafka.stored if name == topic]
-
-    def first_of(self, topic: str) -> int | None:
-        queued = [message.topic() for message, _, _ in self.kafka.queue]
-        return queued.index(topic) if topic in queued else None
-
-    def close(self) -> None:
-        self.drain.close_journals()
+from tests.unit.dataplane.drain_world import SIZES, TIMED_OUT, World
 
 
 @pytest.fixture
@@ -222,111 +148,6 @@ def test_the_backlog_is_not_read_while_all_of_its_topics_wait(tmp_path: Path) ->
 
 
 # --- journals of dead workers ----------------------------------------------------------------------------------------
-def orphan(root: Path, *topics: str) -> Path:
-    """What a killed worker leaves."""
-    dead = World(root, topics=())
-    dead.send(*topics)
-    dead.close()
-    return dead.journal.directory
-
-
-def test_what_a_dead_worker_left_is_drained_and_its_directory_removed(world: World) -> None:
-    directory = orphan(world.root, "logs", "logs", "audit")
-
-    world.drain.adopt(world.root, **SIZES)
-    waiting = world.drain.pending
-    world.deliver_everything()
-    world.drain.visit_all()
-
-    assert waiting == 3
-    assert (world.stored("logs"), world.stored("audit")) == ([0, 1], [2])
-    assert world.drain.adopted == []
-    assert not directory.exists()
-
-
-def test_what_is_sent_late_keeps_the_time_of_its_acceptance(world: World) -> None:
-    orphan(world.root, "logs")
-    world.drain.adopt(world.root, **SIZES)
-
-    world.drain.visit_all()
-
-    assert world.kafka.timestamps == [NOW_WALL_MS + 1]
-
-
-def test_a_new_event_waits_behind_what_a_dead_worker_left(world: World) -> None:
-    orphan(world.root, "logs")
-    world.sent = 1
-
-    world.drain.adopt(world.root, **SIZES)
-    world.send("logs")
-    world.deliver_everything()
-
-    assert world.stored() == [0, 1]
-
-
-def test_a_worker_that_dies_again_leaves_what_it_had_adopted(world: World) -> None:
-    orphan(world.root, "logs", "logs")
-    world.drain.adopt(world.root, **SIZES)
-    world.drain.visit_all()
-    world.kafka.acknowledge()
-    world.close()
-
-    third = World(world.root)
-    third.drain.adopt(world.root, **SIZES)
-    third.deliver_everything()
-
-    assert sorted(third.stored()) == [0, 1]
-    third.close()
-
-
-def test_of_two_workers_one_adopts(tmp_path: Path) -> None:
-    workers = [World(tmp_path) for _ in range(2)]
-    for _ in range(10):
-        orphan(tmp_path, "logs")
-    barrier = threading.Barrier(2)
-
-    def adopt(world: World) -> None:
-        barrier.wait()
-        world.drain.adopt(tmp_path, **SIZES)
-
-    threads = [threading.Thread(target=adopt, args=(world,)) for world in workers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for world in workers:
-        world.deliver_everything()
-
-    names = [journal.name for world in workers for journal in world.drain.adopted]
-    assert len(names) == len(set(names)) == 10
-    assert sum(len(world.stored()) for world in workers) == 10
-
-
-def test_nobody_adopts_the_journal_of_a_worker_that_lives(world: World) -> None:
-    living = World(world.root, topics=())
-    living.send("logs")
-
-    world.drain.adopt(world.root, **SIZES)
-
-    assert world.drain.adopted == []
-    assert world.drain.pending == 0
-
-
-def test_a_journal_that_cannot_be_read_does_not_keep_the_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    orphan(world.root, "logs")
-    world.drain.adopt(world.root, **SIZES)
-    (broken,) = world.drain.adopted
-    (segment, at, _, _) = next(iter(broken.backlog()))
-    os.pwrite(segment.fd, b"\xff", at + 9)
-    orphan(world.root, "audit")
-    world.drain.adopt(world.root, **SIZES)
-
-    world.drain.visit_all()
-
-    assert [message.topic() for message, _, _ in world.kafka.queue] == ["audit"]
-    assert broken.name in caplog.text
-
-
 def test_the_drain_thread_empties_a_backlog_by_itself(tmp_path: Path) -> None:
     world = World(tmp_path, room=1)
     world.send(*["logs"] * 20)

@@ -1,16 +1,13 @@
 """The journal keeps what was accepted until it is settled, within its bound, for whoever comes after this process."""
 
 import os
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ingest.dataplane.errors import Unavailable
-from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal, JournalLocked, orphans
+from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal, JournalLocked
 from ingest.dataplane.segments import HELD, MAGIC, PENDING, Segment
 from tests.unit.dataplane.world import records
 
@@ -319,95 +316,3 @@ def test_a_process_that_died_while_it_made_a_segment_leaves_no_harm(journal: Jou
 
 
 # --- the lock --------------------------------------------------------------------------------------------------------
-def test_nobody_adopts_a_journal_whose_owner_lives(journal: Journal) -> None:
-    journal.append("acme", 1, records(1))
-
-    with pytest.raises(JournalLocked):
-        Journal.adopt(journal.directory, **SIZES)
-
-
-def test_no_other_process_gets_the_lock_before_the_owner_is_gone(journal: Journal) -> None:
-    journal.append("acme", 1, records(1))
-    program = (
-        "import sys; from pathlib import Path; from ingest.dataplane.journal import Journal\n"
-        "print(Journal.adopt(Path(sys.argv[1]), segment_bytes=1 << 21, max_bytes=1 << 22).pending)"
-    )
-
-    def adopt_elsewhere() -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-c", program, str(journal.directory)]
-        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-
-    refused = adopt_elsewhere()
-    journal.close()
-    adopted = adopt_elsewhere()
-
-    assert "JournalLocked" in refused.stderr
-    assert adopted.stdout == "1\n"
-
-
-def test_of_many_adopters_at_once_one_gets_the_journal(tmp_path: Path) -> None:
-    for _ in range(20):
-        journal = Journal.create(tmp_path, **SIZES)
-        journal.append("acme", 1, records(1))
-        journal.close()
-
-        adopted = race(lambda directory=journal.directory: Journal.adopt(directory, **SIZES))  # type: ignore[misc]
-
-        assert [pending(one) for one in adopted] == [[b"value-0"]]
-        (segment, _, accept, _), *_ = adopted[0].backlog()
-        adopted[0].settle([(segment, accept.sequence, 1)])
-        adopted[0].close()
-
-
-def test_nobody_adopts_a_journal_in_the_moment_it_is_made(tmp_path: Path) -> None:
-    stop = threading.Event()
-    stolen: list[Journal] = []
-
-    def steal() -> None:
-        while not stop.is_set():
-            for directory in orphans(tmp_path):
-                try:
-                    stolen.append(Journal.adopt(directory, **SIZES))
-                except (JournalLocked, FileNotFoundError):
-                    continue
-
-    thief = threading.Thread(target=steal)
-    thief.start()
-    made = [Journal.create(tmp_path, **SIZES) for _ in range(200)]
-    stop.set()
-    thief.join()
-
-    assert stolen == []
-    for journal in made:
-        journal.append("acme", 1, records(1))
-
-
-def test_a_journal_that_cannot_be_opened_is_not_kept_locked(journal: Journal) -> None:
-    journal.append("acme", 1, records(1))
-    journal.close()
-    stranger = journal.directory / "backup-of-yesterday.segment"
-    stranger.write_bytes(b"")
-
-    with pytest.raises(ValueError, match="backup"):
-        Journal.adopt(journal.directory, **SIZES)
-
-    stranger.unlink()
-    assert pending(Journal.adopt(journal.directory, **SIZES)) == [b"value-0"]
-
-
-def race(attempt: Callable[[], Journal], threads: int = 8) -> list[Journal]:
-    barrier, won = threading.Barrier(threads), list[Journal]()
-
-    def run() -> None:
-        barrier.wait()
-        try:
-            won.append(attempt())
-        except (JournalLocked, FileNotFoundError):
-            return
-
-    runners = [threading.Thread(target=run) for _ in range(threads)]
-    for runner in runners:
-        runner.start()
-    for runner in runners:
-        runner.join()
-    return won

@@ -1,108 +1,19 @@
 """The path of a request: what it charges, journals and produces, and what it refuses without leaving a trace."""
 
 import json
-import threading
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from confluent_kafka import KafkaError
-from prometheus_client import REGISTRY
 
-from ingest.dataplane.acks import AckBudget, Place
-from ingest.dataplane.callers import Callers
-from ingest.dataplane.delivery import InFlight, Settlements
-from ingest.dataplane.drain import Drain
-from ingest.dataplane.errors import BadRequest, Refused, Throttled, TooLarge, Unavailable
-from ingest.dataplane.event import decode_many, decode_one
-from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal
-from ingest.dataplane.outcome import Outcome
-from ingest.dataplane.partitioning import severity_first
-from ingest.dataplane.pipeline import Arrival, Pipeline
-from ingest.dataplane.policy import RulePolicy, TopicPolicy
-from ingest.dataplane.producer import EventProducer
-from ingest.dataplane.recent import RecentEvents
-from tenants import api_keys
-from tenants.leases import Allowance
-from tenants.quotas import Limit, Quota, Scope, What
+from ingest.dataplane.acks import Place
+from ingest.dataplane.errors import TooLarge
+from tests.unit.dataplane.pipeline_world import GOOD, PARTITION, World, rejected_total
 from tests.unit.dataplane.world import (
-    ACME_KEY,
-    BOLT_KEY,
-    DEFAULTS,
-    LIMITS,
-    TOPIC,
-    MemoryKafka,
-    key,
     rule,
-    snapshot,
-    tenant,
 )
-from tests.unit.tenants.quota_world import FakeClock, MemoryBuckets, open_book
-
-GOOD = {"source": "checkout", "level": "INFO", "message": "paid"}
-PARTITION = severity_first(b"checkout", "INFO", TOPIC.partitions)
-BOLTS = Quota(events_per_s=10, burst_events=5, bytes_per_s=1_000, burst_bytes=2_000)
-
-
-class World:
-    """One worker's pipeline: real journal, quotas and rules; Kafka and the shared buckets in memory."""
-
-    def __init__(self, root: Path, *rules: RulePolicy, room: int = 1_000_000, journal_bytes: int = 60_000) -> None:
-        size = SETTLE_RESERVE_BYTES + journal_bytes
-        self.journal = Journal.create(root, segment_bytes=size, max_bytes=size)
-        self.kafka = MemoryKafka(room)
-        self.clock = FakeClock()
-        self.buckets = MemoryBuckets(self.clock)
-        self.book = open_book(self.buckets, self.clock)
-        self.topics = {"logs": TOPIC, "small": TopicPolicy("small", 3, event_max_bytes=600)}
-        acme, bolt = tenant("acme"), tenant("bolt", quota=BOLTS)
-        self.callers = Callers(
-            snapshot([acme, bolt], [key(ACME_KEY, "acme", 1), key(BOLT_KEY, "bolt", 2)], rules=rules), DEFAULTS
-        )
-        self.lane_lock = threading.Lock()
-        self.settlements = Settlements(lambda in_flight, indexes: self.drain.release(in_flight, indexes))
-        completed: deque[InFlight] = self.settlements.completed
-        producer = cast(EventProducer, self.kafka)
-        self.drain = Drain(self.lane_lock, producer, completed, lambda: self.topics, self.journal, self.clock)
-        self.ack_budget = AckBudget(threads=4)
-        self.recent = RecentEvents()
-        self.pipeline = Pipeline(
-            LIMITS, self.journal, self.drain, self.kafka.produce, completed, self.ack_budget, self.recent, "node-1"
-        )
-
-    def allowance(self, text: str = ACME_KEY) -> Allowance:
-        caller = self.callers.find(api_keys.digest(text))
-        assert caller is not None
-        return self.book.allowance(caller.tenant.name, caller.tenant.quota, str(caller.key.key_id), caller.key.quota)
-
-    def accept(self, sent: object, text: str = ACME_KEY, *, delivery: str = "", topics: Any = None) -> Outcome:
-        """Takes in a list as a batch, anything else as a single event."""
-        caller = self.callers.find(api_keys.digest(text))
-        assert caller is not None
-        verified = self.topics if topics is None else topics
-        arrival = Arrival(caller, self.allowance(text), verified, "native", "192.0.2.7", "c-1", delivery)
-        body = sent if isinstance(sent, bytes) else json.dumps(sent).encode()
-        with self.lane_lock:
-            return self.pipeline.accept(decode_many if body[:1] == b"[" else decode_one, body, arrival)
-
-    def refusal(self, sent: object, text: str = ACME_KEY) -> Refused:
-        with pytest.raises(Refused) as raised:
-            self.accept(sent, text)
-        return raised.value
-
-    def spent(self, what: What, text: str = BOLT_KEY) -> float:
-        return sum(lease.spent for lease in self.allowance(text).leases if lease.limit.what is what)
-
-    def journaled(self) -> list[tuple[str, int, bytes, dict[str, Any]]]:
-        """Every record in the journal, read from its file."""
-        found = []
-        for segment in self.journal._segments:
-            for _, _, entry in segment.entries(8, segment.size_bytes):
-                found += [(t, p, k, json.loads(v)) for t, p, k, v in getattr(entry, "records", [])]
-        return found
 
 
 @pytest.fixture
@@ -112,12 +23,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.journal.close()
 
 
-def rejected_total(reason: str) -> float:
-    labels = {"tenant": "_other", "reason": reason}
-    return REGISTRY.get_sample_value("forebay_events_rejected_total", labels) or 0.0
-
-
-# --- what is taken in ------------------------------------------------------------------------------------------------
 def test_an_event_is_in_the_journal_and_on_its_way_as_the_same_bytes(world: World) -> None:
     outcome = world.accept(GOOD | {"tenant": "bolt", "eventId": "order-17", "timestamp": None})
 
@@ -231,94 +136,6 @@ def test_the_last_event_of_a_request_is_in_the_sample(world: World) -> None:
 
 
 # --- quotas ----------------------------------------------------------------------------------------------------------
-def test_a_request_is_charged_whole_with_its_bad_events(world: World) -> None:
-    sent = [GOOD, {"nothing": "good"}, GOOD | {"level": "LOUD"}]
-
-    world.accept(sent, BOLT_KEY)
-
-    assert world.spent(What.EVENTS_PER_S) == 3
-    assert world.spent(What.BYTES_PER_S) == len(json.dumps(sent))
-
-
-@pytest.mark.parametrize("body", [b"{", b"[{}", b"[]", b"{}", b'{"source":1}', b"[" * 1_000])
-def test_a_body_that_cannot_be_taken_apart_costs_one_event(world: World, body: bytes) -> None:
-    refused = world.refusal(body, BOLT_KEY)
-
-    assert isinstance(refused, BadRequest)
-    assert world.spent(What.EVENTS_PER_S) == 1
-    assert world.spent(What.BYTES_PER_S) == len(body)
-
-
-def test_bad_input_uses_a_quota_up_like_any_other(world: World) -> None:
-    world.book.refill()
-    refusals = [world.refusal(b"{", BOLT_KEY) for _ in range(4)]
-    world.book.refill()
-    world.accept(GOOD, BOLT_KEY)
-    world.book.refill()
-
-    assert {refused.status for refused in refusals} == {400}
-    assert world.refusal(GOOD, BOLT_KEY).status == 429
-
-
-def test_a_refusal_names_the_limit_and_takes_nothing(world: World) -> None:
-    world.book.refill()
-    world.accept([GOOD] * 5, BOLT_KEY)
-    world.book.refill()
-    before = rejected_total("quota_exceeded")
-
-    refused = world.refusal([GOOD] * 2, BOLT_KEY)
-
-    assert isinstance(refused, Throttled)
-    assert refused.code == "quota_exceeded"
-    assert refused.extra["scope"] == "tenant"
-    assert (refused.extra["what"], refused.extra["limit"], refused.extra["burst"]) == ("events_per_s", 10, 5)
-    assert refused.extra["used"] == 5
-    assert refused.retry_after_s == pytest.approx(refused.extra["reset_s"], abs=0.001)
-    assert world.spent(What.EVENTS_PER_S) == 5
-    assert len(world.journaled()) == 5
-    assert rejected_total("quota_exceeded") == before + 2
-
-
-def test_a_request_over_the_burst_can_never_pass_and_is_told_so(world: World) -> None:
-    refused = world.refusal([GOOD] * 6, BOLT_KEY)
-
-    assert isinstance(refused, TooLarge)
-    assert refused.code == "batch_exceeds_burst"
-    assert refused.extra["burst"] == 5
-    assert world.spent(What.EVENTS_PER_S) == 0
-
-
-def test_bytes_have_a_burst_of_their_own(world: World) -> None:
-    refused = world.refusal(GOOD | {"message": "x" * 2_000}, BOLT_KEY)
-
-    assert (refused.code, refused.extra["what"]) == ("batch_exceeds_burst", "bytes_per_s")
-    assert world.spent(What.EVENTS_PER_S) == 0
-
-
-def test_a_refused_request_is_given_back(tmp_path: Path) -> None:
-    world = World(tmp_path, journal_bytes=600)
-    world.accept(GOOD, BOLT_KEY)
-    spent = [world.spent(What.EVENTS_PER_S), world.spent(What.BYTES_PER_S)]
-    before = rejected_total("journal_full")
-
-    refused = world.refusal([GOOD] * 3, BOLT_KEY)
-
-    assert isinstance(refused, Unavailable)
-    assert refused.code == "journal_full"
-    assert refused.retry_after_s is not None
-    assert [world.spent(What.EVENTS_PER_S), world.spent(What.BYTES_PER_S)] == spent
-    assert len(world.journaled()) == 1
-    assert rejected_total("journal_full") == before + 3
-
-
-def test_the_limits_of_a_key_count_beside_those_of_its_tenant(world: World) -> None:
-    limit = Limit("bolt", Scope.TENANT, "", What.EVENTS_PER_S, 10, 5)
-
-    assert limit in {lease.limit for lease in world.allowance(BOLT_KEY).leases}
-    assert world.allowance(ACME_KEY).leases == ()
-
-
-# --- behind, full, unknown -------------------------------------------------------------------------------------------
 def test_an_unverified_topic_is_accepted_and_waits(world: World) -> None:
     outcome = world.accept(GOOD, topics={})
 

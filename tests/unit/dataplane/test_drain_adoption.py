@@ -1,0 +1,120 @@
+"""Unit: what dead workers left behind is adopted and drained, by one worker only."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.unit.dataplane.drain_world import SIZES, World
+from tests.unit.dataplane.world import NOW_WALL_MS
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def orphan(root: Path, *topics: str) -> Path:
+    """What a killed worker leaves."""
+    dead = World(root, topics=())
+    dead.send(*topics)
+    dead.close()
+    return dead.journal.directory
+
+
+def test_what_a_dead_worker_left_is_drained_and_its_directory_removed(world: World) -> None:
+    directory = orphan(world.root, "logs", "logs", "audit")
+
+    world.drain.adopt(world.root, **SIZES)
+    waiting = world.drain.pending
+    world.deliver_everything()
+    world.drain.visit_all()
+
+    assert waiting == 3
+    assert (world.stored("logs"), world.stored("audit")) == ([0, 1], [2])
+    assert world.drain.adopted == []
+    assert not directory.exists()
+
+
+def test_what_is_sent_late_keeps_the_time_of_its_acceptance(world: World) -> None:
+    orphan(world.root, "logs")
+    world.drain.adopt(world.root, **SIZES)
+
+    world.drain.visit_all()
+
+    assert world.kafka.timestamps == [NOW_WALL_MS + 1]
+
+
+def test_a_new_event_waits_behind_what_a_dead_worker_left(world: World) -> None:
+    orphan(world.root, "logs")
+    world.sent = 1
+
+    world.drain.adopt(world.root, **SIZES)
+    world.send("logs")
+    world.deliver_everything()
+
+    assert world.stored() == [0, 1]
+
+
+def test_a_worker_that_dies_again_leaves_what_it_had_adopted(world: World) -> None:
+    orphan(world.root, "logs", "logs")
+    world.drain.adopt(world.root, **SIZES)
+    world.drain.visit_all()
+    world.kafka.acknowledge()
+    world.close()
+
+    third = World(world.root)
+    third.drain.adopt(world.root, **SIZES)
+    third.deliver_everything()
+
+    assert sorted(third.stored()) == [0, 1]
+    third.close()
+
+
+def test_of_two_workers_one_adopts(tmp_path: Path) -> None:
+    workers = [World(tmp_path) for _ in range(2)]
+    for _ in range(10):
+        orphan(tmp_path, "logs")
+    barrier = threading.Barrier(2)
+
+    def adopt(world: World) -> None:
+        barrier.wait()
+        world.drain.adopt(tmp_path, **SIZES)
+
+    threads = [threading.Thread(target=adopt, args=(world,)) for world in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for world in workers:
+        world.deliver_everything()
+
+    names = [journal.name for world in workers for journal in world.drain.adopted]
+    assert len(names) == len(set(names)) == 10
+    assert sum(len(world.stored()) for world in workers) == 10
+
+
+def test_nobody_adopts_the_journal_of_a_worker_that_lives(world: World) -> None:
+    living = World(world.root, topics=())
+    living.send("logs")
+
+    world.drain.adopt(world.root, **SIZES)
+
+    assert world.drain.adopted == []
+    assert world.drain.pending == 0
+
+
+def test_a_journal_that_cannot_be_read_does_not_keep_the_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    orphan(world.root, "logs")
+    world.drain.adopt(world.root, **SIZES)
+    (broken,) = world.drain.adopted
+    (segment, at, _, _) = next(iter(broken.backlog()))
+    os.pwrite(segment.fd, b"\xff", at + 9)
+    orphan(world.root, "audit")
+    world.drain.adopt(world.root, **SIZES)
+
+    world.drain.visit_all()
+
+    assert [message.topic() for message, _, _ in world.kafka.queue] == ["audit"]
+    assert broken.name in caplog.text
