@@ -15,7 +15,6 @@ from bench.payloads import SOURCES, events
 from bench.processes import answer_lines
 from bench.rows import SMALL_BYTES
 from ingest import kafka
-from ingest.dataplane.producer import producer_config
 
 BETWEEN_POLLS_EVENTS = 500
 FLUSH_S = 60.0
@@ -28,18 +27,8 @@ class RawLoop:
         self._delivered = 0
         self._failed = 0
         self._value = events(1, SMALL_BYTES)[0]
-        self._producer = Producer(
-            producer_config(
-                connection=kafka.connection(),
-                batch_size_bytes=settings.FOREBAY_PRODUCER_BATCH_SIZE_BYTES,
-                linger_ms=settings.FOREBAY_PRODUCER_LINGER_MS,
-                compression=settings.FOREBAY_PRODUCER_COMPRESSION,
-                queue_bytes=settings.FOREBAY_PRODUCER_QUEUE_BYTES,
-                message_timeout_ms=settings.FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS,
-                message_max_bytes=kafka.message_max_bytes(),
-                statistics_interval_ms=0,
-            )
-        )
+        # Statistics would only wake a thread that nobody reads.
+        self._producer = Producer(kafka.producer_properties() | {"statistics.interval.ms": 0})
 
     def run(self, seconds: str) -> dict[str, Any]:
         self._delivered = self._failed = 0

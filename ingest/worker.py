@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.util import Finalize
-from typing import Any
 
 import redis
 from django.conf import settings
@@ -33,7 +32,7 @@ from ingest.dataplane.event import EventLimits
 from ingest.dataplane.journal import Journal
 from ingest.dataplane.pipeline import Pipeline
 from ingest.dataplane.policy import TopicPolicy
-from ingest.dataplane.producer import EventProducer, producer_config
+from ingest.dataplane.producer import EventProducer
 from ingest.dataplane.recent import BUSIEST_TENANTS, SAMPLE_EVENTS, RecentEvents, recent_key
 from ingest.dataplane.routing import Defaults
 from ingest.dataplane.snapshot_file import SnapshotFile
@@ -82,7 +81,7 @@ class Worker:
         self._snapshot_file = SnapshotFile(settings.FOREBAY_SNAPSHOT_FILE)
         self.journal = _new_journal()
         self._settlements = Settlements(self._release)
-        self.producer = EventProducer(_producer_config(), self._settlements.settle_if_due)
+        self.producer = EventProducer(kafka.producer_properties(), self._settlements.settle_if_due)
         completed = self._settlements.completed
         self.drain = Drain(self.lane_lock, self.producer, completed, lambda: self.topics, self.journal)
         self.pipeline = Pipeline(
@@ -262,19 +261,6 @@ def _journal_sizes() -> dict[str, int]:
         "segment_bytes": settings.FOREBAY_JOURNAL_SEGMENT_BYTES,
         "max_bytes": settings.FOREBAY_JOURNAL_MAX_BYTES,
     }
-
-
-def _producer_config() -> dict[str, Any]:
-    return producer_config(
-        connection=kafka.connection(),
-        batch_size_bytes=settings.FOREBAY_PRODUCER_BATCH_SIZE_BYTES,
-        linger_ms=settings.FOREBAY_PRODUCER_LINGER_MS,
-        compression=settings.FOREBAY_PRODUCER_COMPRESSION,
-        queue_bytes=settings.FOREBAY_PRODUCER_QUEUE_BYTES,
-        message_timeout_ms=settings.FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS,
-        message_max_bytes=kafka.message_max_bytes(),
-        statistics_interval_ms=settings.FOREBAY_PRODUCER_STATISTICS_INTERVAL_MS,
-    )
 
 
 def _event_limits() -> EventLimits:
