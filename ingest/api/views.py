@@ -126,8 +126,7 @@ def _wait(node: Worker, tenant: str, outcome: Outcome) -> None:
         outcome.take(outcome.waits_for.wait(node.ack_timeout_s))
     finally:
         node.ack_budget.give_back(tenant)
-    is_complete = len(outcome.results) == len(outcome.record_indexes)
-    metrics.ACK_REQUESTS.labels("reported" if is_complete else "timed_out").inc()
+    metrics.ACK_REQUESTS.labels("reported" if outcome.waits_for.is_complete else "timed_out").inc()
 
 
 class LogView(LaneView):

@@ -45,6 +45,11 @@ class Acknowledgements:
         self._expected -= count
         self._look()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that is waited for has been reported."""
+        return self._complete.is_set()
+
     def wait(self, timeout_s: float) -> dict[int, Result]:
         """Block until every record has been reported or the time is over. What is returned is what the sender is told;
         records reported later go their usual way."""

@@ -20,8 +20,10 @@ def test_a_wait_ends_with_the_last_report_in_whatever_order(order: list[int]) ->
     waiting = Acknowledgements(6)
 
     for index in order:
+        assert not waiting.is_complete
         waiting.report(index, place(index))
 
+    assert waiting.is_complete
     assert waiting.wait(60) == {index: place(index) for index in range(6)}
 
 
@@ -47,8 +49,10 @@ def test_what_the_drain_will_send_is_not_waited_for() -> None:
     waiting = Acknowledgements(3)
     waiting.report(0, place(0))
 
+    before = waiting.is_complete
     waiting.forgo(2)
 
+    assert (before, waiting.is_complete) == (False, True)
     assert waiting.wait(60) == {0: place(0)}
 
 

@@ -265,8 +265,9 @@ def test_what_produce_itself_refuses_is_told_at_once(world: World) -> None:
 
     in_flight, _ = world.send(sent, waiting=waiting)
     world.kafka.acknowledge_all()
-    answered = waiting.wait(60)
 
+    assert waiting.is_complete
+    answered = waiting.wait(60)
     assert isinstance(answered[0], KafkaError)
     assert answered[1] == Place("logs", 0, 0)
     assert world.states(in_flight) == [SETTLED, SETTLED]
@@ -280,6 +281,7 @@ def test_what_has_no_room_is_not_waited_for(tmp_path: Path) -> None:
     world.kafka.acknowledge_all()
 
     assert left == [1, 2]
+    assert waiting.is_complete
     assert list(waiting.wait(60)) == [0]
     assert world.states(in_flight) == [SETTLED, PENDING, PENDING]
 
@@ -324,5 +326,6 @@ def test_every_record_ends_settled_pending_or_held_and_none_in_flight(
             expected.append({None: SETTLED, TIMED_OUT: PENDING, TOO_LARGE: refused_state}[fate])
     assert world.states(in_flight) == expected
     if waiting is not None:
+        assert waiting.is_complete
         assert len(waiting.wait(60)) == len(sent) - len(left)
     world.journal.close()

@@ -93,6 +93,21 @@ def test_records_that_come_back_are_left_alone_for_a_while(world: World) -> None
     assert len(world.kafka.queue) == 1
 
 
+def test_a_topic_that_is_left_alone_holds_up_no_other(tmp_path: Path) -> None:
+    world = World(tmp_path, room=1)
+    world.send("logs")
+    world.kafka.fail(TIMED_OUT)
+    world.settle()
+    world.send("logs", "audit", "audit")
+    world.kafka.room = 100
+
+    world.drain.visit_all()
+
+    assert {message.topic() for message, _, _ in world.kafka.queue} == {"audit"}
+    world.deliver_everything()
+    assert (world.stored("logs"), world.stored("audit")) == ([0, 1], [2, 3])
+
+
 def test_what_comes_back_goes_before_what_came_after_it(world: World) -> None:
     world.send("logs")
     world.kafka.fail(TIMED_OUT)
