@@ -91,6 +91,34 @@ def test_nobody_adopts_a_journal_in_the_moment_it_is_made(tmp_path: Path) -> Non
     assert stolen == []
     for journal in made:
         journal.append("acme", 1, records(1))
+        journal.close()
+
+
+def test_nobody_adopts_a_journal_that_its_adopter_has_just_finished(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Between opening the lock and taking it, another adopter may take it, finish, and remove the directory."""
+    interval_s = sys.getswitchinterval()
+    request.addfinalizer(lambda: sys.setswitchinterval(interval_s))
+    sys.setswitchinterval(1e-6)
+    ghosts: list[Path] = []
+
+    def adopt_and_finish(directory: Path) -> Journal:
+        adopted = Journal.adopt(directory, **SIZES)
+        if not directory.exists():
+            ghosts.append(directory)
+        adopted.settle([(s, a.sequence, len(a.records)) for s, _, a, _ in list(adopted.backlog())])
+        adopted.close()
+        return adopted
+
+    for _ in range(150):
+        journal = Journal.create(tmp_path, **SIZES)
+        journal.append("acme", 1, records(1))
+        journal.close()
+        race(lambda directory=journal.directory: adopt_and_finish(directory), threads=4)  # type: ignore[misc]
+
+    assert ghosts == []
+    assert orphans(tmp_path) == []
 
 
 def test_a_journal_that_cannot_be_opened_is_not_kept_locked(journal: Journal) -> None:
