@@ -8,6 +8,9 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from forebay.one_cpu import LOOK_INTERVAL_S, OneCpu
+from ingest.chores import Chore, Chores
+
 settings.configure(
     DEBUG=False,
     SECRET_KEY="guards nothing",  # noqa: S106  # there is nothing to guard
@@ -24,3 +27,5 @@ def null(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [path("null", null)]
 application = get_wsgi_application()
+# On one CPU like a worker of ours, or the comparison would be of that.
+Chores([Chore(LOOK_INTERVAL_S, OneCpu().look)]).start()
