@@ -224,6 +224,7 @@ def test_serve_starts_without_any_of_its_services_and_stops_without_a_trace(hous
     serve = house.start(
         "serve",
         says="serving on",
+        FOREBAY_SECRET_KEY="of-a-test-and-nothing-else-0123456789-abcdefghij",
         FOREBAY_KAFKA_BOOTSTRAP_SERVERS=nowhere,
         FOREBAY_REDIS_URL=f"redis://{nowhere}/0",
         DATABASE_URL=f"postgres://forebay@{nowhere}/forebay",
@@ -237,6 +238,18 @@ def test_serve_starts_without_any_of_its_services_and_stops_without_a_trace(hous
     assert serve.program.wait(STOP_DEADLINE_S) == 0
     assert left_of(sessions) == []
     assert ports.port_is_free("127.0.0.1", house.port)
+
+
+def test_serve_does_not_start_with_the_secret_that_everybody_knows(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FOREBAY_SECRET_KEY", raising=False)
+
+    done = manage(house.environment, "serve")
+
+    assert done.returncode != 0
+    assert done.stderr.startswith("FOREBAY_SECRET_KEY is not set")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def answers(up: Run) -> bool:
