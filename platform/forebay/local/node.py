@@ -30,6 +30,9 @@ CONNECTIONS_A_WORKER = 8_192
 def web(env: Mapping[str, str], *, ready_path: str) -> Child:
     """Granian with its workers; ready when `ready_path` answers 200."""
     flush_s = settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S
+    # Else each of the threads gets an arena of glibc's and keeps in it what large bodies once took: with 50 KB events a
+    # worker took 373 MB instead of 272, and a fifth more CPU time.
+    env = {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"), **env}
     options = {
         "--interface": "wsgi",
         "--host": settings.FOREBAY_HOST,
