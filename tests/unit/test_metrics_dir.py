@@ -22,15 +22,19 @@ def test_metrics_of_an_earlier_run_are_wiped_before_any_child_starts(tmp_path: P
 
 
 def test_live_gauges_of_the_dead_and_of_strangers_go_and_counters_stay(tmp_path: Path) -> None:
-    ours, a_stranger = os.getpid(), 1
+    ours = os.getpid()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for pid in (ours, a_stranger, dead.pid):
-        (tmp_path / f"gauge_livesum_{pid}.db").touch()
-        (tmp_path / f"counter_{pid}.db").touch()
+    # Not pid 1: where the suite is a container's own command that is in the session of the suite.
+    waits_for_its_input = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(waits_for_its_input, stdin=subprocess.PIPE, start_new_session=True) as stranger:
+        for pid in (ours, stranger.pid, dead.pid):
+            (tmp_path / f"gauge_livesum_{pid}.db").touch()
+            (tmp_path / f"counter_{pid}.db").touch()
 
-    marked = metrics_dir.mark_dead(tmp_path, {os.getsid(0)})
+        marked = metrics_dir.mark_dead(tmp_path, {os.getsid(0)})
+        stranger.kill()
 
-    assert marked == {a_stranger, dead.pid}
+    assert marked == {stranger.pid, dead.pid}
     assert [file.name for file in tmp_path.glob("gauge_*")] == [f"gauge_livesum_{ours}.db"]
     assert len(list(tmp_path.glob("counter_*"))) == 3
