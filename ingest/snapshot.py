@@ -72,6 +72,7 @@ def _rules() -> list[RulePolicy]:
             delivery=rule.delivery,
             keep_ratio=rule.keep_ratio,
             drop_reason=rule.drop_reason,
+            rule_id=rule.pk,
         )
         for rule in rules
     ]
@@ -83,6 +84,9 @@ def _tenant(tenant: Tenant) -> TenantPolicy:
         active=tenant.status == TenantStatus.ACTIVE,
         delivery=tenant.default_delivery,
         quota=tenant.plan.quota,
+        idempotency_keys=tenant.plan.idempotency_keys,
+        deduplicates=tenant.plan.deduplicates,
+        quarantine=tenant.plan.quarantine,
     )
 
 

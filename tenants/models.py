@@ -28,6 +28,13 @@ class Scope(models.TextChoices):
 class Delivery(models.TextChoices):
     ASYNC = "async", "async: answered from the journal"
     ACK = "ack", "ack: waits for Kafka"
+    FIRE_AND_FORGET = "fire_and_forget", "fire_and_forget: not journaled, may be lost"
+
+
+class Quarantine(models.TextChoices):
+    OFF = "off", "off: a rejected event is told to its sender and not kept"
+    REDACTED = "redacted", "redacted: its text is kept, what looks personal or secret masked"
+    HASH = "hash", "hash: only its SHA-256 is kept"
 
 
 class TenantStatus(models.TextChoices):
@@ -61,6 +68,13 @@ class Plan(Limits):
     requests_per_s_per_address = models.PositiveBigIntegerField(
         "requests/s per client address", default=0, help_text="0: no limit."
     )
+    idempotency_keys = models.BooleanField(
+        default=False, help_text="Answer a repeated Idempotency-Key as the first time: one Redis round trip a request."
+    )
+    deduplicates = models.BooleanField(
+        default=False, help_text="Drop an event whose eventId came before, for 24 h: one Redis round trip a request."
+    )
+    quarantine = models.CharField(max_length=8, choices=Quarantine, default=Quarantine.OFF)
 
     class Meta:
         ordering = ("name",)
@@ -85,7 +99,7 @@ class Tenant(models.Model):
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="tenants")
     status = models.CharField(max_length=9, choices=TenantStatus, default=TenantStatus.ACTIVE)
     default_delivery = models.CharField(
-        max_length=5,
+        max_length=15,
         choices=Delivery,
         default=Delivery.ASYNC,
         help_text="Where neither the request nor a routing rule says it.",

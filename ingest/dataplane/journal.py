@@ -16,6 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from ingest.dataplane.errors import Unavailable
+from ingest.dataplane.ledger import Account
 from ingest.dataplane.segments import (
     IN_FLIGHT,
     MAGIC,
@@ -38,6 +39,9 @@ SETTLE_RESERVE_BYTES = 1 << 20
 
 Range = tuple[Segment, int, int]
 """Segment, first sequence, count."""
+
+Origin = tuple["Journal", Segment, int, int, Account]
+"""Journal, segment, the ACCEPT's first byte in it, its first sequence, the account it is counted in."""
 
 
 class JournalLocked(Exception):

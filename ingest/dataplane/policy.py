@@ -19,7 +19,7 @@ from tenants.quotas import Quota
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
 SLICE = 250
 _LENGTH = struct.Struct("<I")
 
@@ -27,12 +27,16 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class TenantPolicy(msgspec.Struct, frozen=True, array_like=True):
-    """A tenant as the event path sees it. `delivery` is the default of its events: async or ack."""
+    """A tenant as the event path sees it. `delivery` is the default of its events; `quarantine` says what is kept of
+    a rejected one: off, redacted or hash."""
 
     name: str
     active: bool
     delivery: str
     quota: Quota
+    idempotency_keys: bool = False
+    deduplicates: bool = False
+    quarantine: str = "off"
 
 
 class KeyPolicy(msgspec.Struct, frozen=True, array_like=True, dict=True):
@@ -54,7 +58,8 @@ class KeyPolicy(msgspec.Struct, frozen=True, array_like=True, dict=True):
 
 
 class RulePolicy(msgspec.Struct, frozen=True, array_like=True):
-    """One routing rule; empty match fields match everything. `key` names fields: source, hostname, metadata.order …"""
+    """One routing rule; empty match fields match everything. `key` names fields: source, hostname, metadata.order …
+    `rule_id` is its row, 0 for the built-in default."""
 
     name: str
     tenants: tuple[str, ...]
@@ -68,6 +73,7 @@ class RulePolicy(msgspec.Struct, frozen=True, array_like=True):
     delivery: str
     keep_ratio: float
     drop_reason: str
+    rule_id: int = 0
 
 
 class TopicPolicy(msgspec.Struct, frozen=True, array_like=True):

@@ -1,4 +1,4 @@
-"""Control plane: what operators configure about the event path. Only the snapshot builder reads it, no request."""
+"""Control plane: where events go. Only the snapshot builder reads it, no request."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ class RoutingRule(models.Model):
         default=Partitioning.KEY_HASH.value,
     )
     key = models.JSONField(default=list, blank=True, validators=[_check_key], help_text='Such as ["source"].')
-    delivery = models.CharField(max_length=5, choices=Delivery, blank=True, help_text="Empty: the tenant's own.")
+    delivery = models.CharField(max_length=15, choices=Delivery, blank=True, help_text="Empty: the tenant's own.")
     keep_ratio = models.FloatField(
         default=1.0,
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],

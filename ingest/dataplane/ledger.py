@@ -1,0 +1,99 @@
+"""The ledger: what became of every event, by tenant and minute of acceptance, as the fold of what a journal says.
+
+Data plane; pure. A journal owns one and changes it under its own lock whenever it writes a frame, so the totals never
+say more than the files do. received = accepted + rejected, and accepted = delivered + dropped + dead-lettered +
+discarded + pending.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+MINUTE_MS = 60_000
+UNDELIVERABLE = "undeliverable"
+
+
+class Account(msgspec.Struct, array_like=True, gc=False):
+    """The totals of one tenant and minute in one journal. No field ever falls, so of two reports the larger is newer.
+
+    `retracted` events were journaled, and refused by Kafka while their sender still waited: their sender was told, so
+    they are rejected and not accepted."""
+
+    tenant: str
+    minute: int
+    received: int = 0
+    journaled: int = 0
+    retracted: int = 0
+    delivered: int = 0
+    dead_lettered: int = 0
+    rejections: dict[str, int] = msgspec.field(default_factory=dict)
+    dropped: dict[str, int] = msgspec.field(default_factory=dict)
+    discarded: dict[str, int] = msgspec.field(default_factory=dict)
+
+    @property
+    def accepted(self) -> int:
+        """Answered 200 or 202."""
+        return self.journaled - self.retracted
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Never accepted, by reason."""
+        if not self.retracted:
+            return self.rejections
+        return self.rejections | {UNDELIVERABLE: self.rejections.get(UNDELIVERABLE, 0) + self.retracted}
+
+    @property
+    def pending(self) -> int:
+        """Accepted, and nothing has become of it yet."""
+        ended = self.delivered + self.dead_lettered + sum(self.dropped.values()) + sum(self.discarded.values())
+        return self.accepted - ended
+
+
+class Ledger:
+    """The accounts of one journal. The journal's lock guards every change; `take_changed` may be called by any thread."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[tuple[str, int], Account] = {}
+        self._changed: dict[tuple[str, int], Account] = {}
+
+    def account(self, tenant: str, wall_ms: int) -> Account:
+        """The account of a tenant in the minute of a wall-clock time; whoever asks is about to change it."""
+        at = (tenant, wall_ms // MINUTE_MS)
+        account = self.accounts.get(at)
+        if account is None:
+            account = self.accounts[at] = Account(*at)
+        self._changed[at] = account
+        return account
+
+    def touch(self, account: Account) -> None:
+        """It has changed."""
+        self._changed[account.tenant, account.minute] = account
+
+    def replace(self, accounts: Iterable[Account]) -> None:
+        """What a checkpoint says holds, whatever was folded before it."""
+        self.accounts = {(account.tenant, account.minute): account for account in accounts}
+        self._changed = dict(self.accounts)
+
+    def take_changed(self) -> list[Account]:
+        """Accounts that changed since the last time. They are live: what changes while they are read comes again."""
+        changed, self._changed = self._changed, {}
+        return list(changed.values())
+
+    def all_changed(self) -> None:
+        """Whoever had them has lost them: the next `take_changed` returns every account."""
+        self._changed = dict(self.accounts)
+
+    def forget(self, accounts: Iterable[Account]) -> None:
+        """Accounts that are kept elsewhere for good: those with nothing pending and no change since need not stay.
+
+        The caller holds the journal's lock, and only names minutes that are over."""
+        for account in accounts:
+            at = (account.tenant, account.minute)
+            if not account.pending and at not in self._changed:
+                self.accounts.pop(at, None)
+
+
+def add_all(totals: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add counts by reason to counts by reason."""
+    for reason, count in more.items():
+        totals[reason] = totals.get(reason, 0) + count
