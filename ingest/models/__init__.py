@@ -9,6 +9,7 @@ from ingest.models.dead_letters import (
     LetterStatus,
     ReplayRoute,
 )
+from ingest.models.ledger import JournalState, LedgerHour, LedgerMinute
 from ingest.models.rules import KEY_FIELDS, LEVELS, RoutingRule, _check_key, _check_levels
 
 __all__ = [
@@ -19,6 +20,9 @@ __all__ = [
     "BulkStatus",
     "DeadLetter",
     "DeadLetterAttempt",
+    "JournalState",
+    "LedgerHour",
+    "LedgerMinute",
     "LetterStatus",
     "ReplayRoute",
     "RoutingRule",
