@@ -10,11 +10,14 @@ from ingest.models.dead_letters import (
     ReplayRoute,
 )
 from ingest.models.ledger import JournalState, LedgerHour, LedgerMinute
+from ingest.models.overrides import BREAKER_KINDS, PARKING_KINDS, Override, OverrideKind
 from ingest.models.rules import KEY_FIELDS, LEVELS, RoutingRule, _check_key, _check_levels
 
 __all__ = [
+    "BREAKER_KINDS",
     "KEY_FIELDS",
     "LEVELS",
+    "PARKING_KINDS",
     "AttemptResult",
     "BulkReplay",
     "BulkStatus",
@@ -24,6 +27,8 @@ __all__ = [
     "LedgerHour",
     "LedgerMinute",
     "LetterStatus",
+    "Override",
+    "OverrideKind",
     "ReplayRoute",
     "RoutingRule",
     "_check_key",
