@@ -1,5 +1,6 @@
 """Control plane: what operators configure and see of the event path. No request reads a table of it."""
 
+from ingest.models.alerts import Incident, Notification
 from ingest.models.dead_letters import (
     AttemptResult,
     BulkReplay,
@@ -23,10 +24,12 @@ __all__ = [
     "BulkStatus",
     "DeadLetter",
     "DeadLetterAttempt",
+    "Incident",
     "JournalState",
     "LedgerHour",
     "LedgerMinute",
     "LetterStatus",
+    "Notification",
     "Override",
     "OverrideKind",
     "ReplayRoute",
