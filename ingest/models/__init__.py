@@ -12,6 +12,7 @@ from ingest.models.dead_letters import (
 )
 from ingest.models.ledger import JournalState, LedgerHour, LedgerMinute
 from ingest.models.overrides import BREAKER_KINDS, PARKING_KINDS, Override, OverrideKind
+from ingest.models.quarantine import QuarantinedEvent
 from ingest.models.rules import KEY_FIELDS, LEVELS, RoutingRule, _check_key, _check_levels
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Notification",
     "Override",
     "OverrideKind",
+    "QuarantinedEvent",
     "ReplayRoute",
     "RoutingRule",
     "_check_key",
