@@ -3,6 +3,7 @@
 A value that does not parse stops the process at once with the variable's name: a typo must not become a default.
 """
 
+import socket
 from pathlib import Path
 
 import environ
@@ -130,8 +131,21 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+FOREBAY_REPLAY_SWEEP_INTERVAL_S = env.float("FOREBAY_REPLAY_SWEEP_INTERVAL_S", default=5.0)
 CELERY_BEAT_SCHEDULE = {
+    "evaluate_alerts": {"task": "ingest.tasks.alerts.evaluate_alerts", "schedule": 10.0, "options": {"expires": 10}},
     "record_key_use": {"task": "tenants.tasks.record_key_use", "schedule": 60.0, "options": {"expires": 60}},
+    "sweep_dead_letters": {
+        "task": "ingest.tasks.dead_letters.sweep_dead_letters",
+        "schedule": FOREBAY_REPLAY_SWEEP_INTERVAL_S,
+        # A message that waited in the queue for longer has been overtaken by the next one.
+        "options": {"expires": FOREBAY_REPLAY_SWEEP_INTERVAL_S},
+    },
+    "retire_dead_letters": {
+        "task": "ingest.tasks.dead_letters.retire_dead_letters",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
 }
 
 # --- Kafka -----------------------------------------------------------------------------------------------------------
@@ -170,6 +184,18 @@ FOREBAY_JOURNAL_MAX_BYTES = env.int("FOREBAY_JOURNAL_MAX_BYTES", default=2 * GIB
 FOREBAY_JOURNAL_SEGMENT_BYTES = env.int("FOREBAY_JOURNAL_SEGMENT_BYTES", default=64 * MIB)
 FOREBAY_JOURNAL_ADOPT_INTERVAL_S = env.float("FOREBAY_JOURNAL_ADOPT_INTERVAL_S", default=2.0)
 
+# --- Dead letters ----------------------------------------------------------------------------------------------------
+FOREBAY_DEAD_LETTER_QUEUE_BYTES = env.int("FOREBAY_DEAD_LETTER_QUEUE_BYTES", default=16 * MIB)
+FOREBAY_DEAD_LETTER_MAX_PER_S = env.int("FOREBAY_DEAD_LETTER_MAX_PER_S", default=100)
+FOREBAY_DEAD_LETTER_RETRY_BASE_S = env.float("FOREBAY_DEAD_LETTER_RETRY_BASE_S", default=30.0)
+FOREBAY_DEAD_LETTER_RETRY_MAX_S = env.float("FOREBAY_DEAD_LETTER_RETRY_MAX_S", default=3600.0)
+FOREBAY_DEAD_LETTER_MAX_ATTEMPTS = env.int("FOREBAY_DEAD_LETTER_MAX_ATTEMPTS", default=10)
+FOREBAY_DEAD_LETTER_MAX_AGE_S = env.int("FOREBAY_DEAD_LETTER_MAX_AGE_S", default=86_400)
+FOREBAY_DEAD_LETTER_RETENTION_DAYS = env.int("FOREBAY_DEAD_LETTER_RETENTION_DAYS", default=30)
+FOREBAY_REPLAY_MAX_EVENTS_PER_S = env.int("FOREBAY_REPLAY_MAX_EVENTS_PER_S", default=500)
+FOREBAY_REPLAY_CLAIM_S = env.float("FOREBAY_REPLAY_CLAIM_S", default=60.0)
+FOREBAY_REPLAY_REPORT_TIMEOUT_S = env.float("FOREBAY_REPLAY_REPORT_TIMEOUT_S", default=5.0)
+
 # --- What a request may hold -----------------------------------------------------------------------------------------
 FOREBAY_BODY_MAX_BYTES = env.int("FOREBAY_BODY_MAX_BYTES", default=8 * MIB)
 FOREBAY_EVENT_MAX_BYTES = env.int("FOREBAY_EVENT_MAX_BYTES", default=MIB)
@@ -190,7 +216,29 @@ FOREBAY_SNAPSHOT_FILE = Path(env.str("FOREBAY_SNAPSHOT_FILE", default=str(FOREBA
 FOREBAY_SNAPSHOT_POLL_MS = env.int("FOREBAY_SNAPSHOT_POLL_MS", default=250)
 FOREBAY_METRICS_TOP_TENANTS = env.int("FOREBAY_METRICS_TOP_TENANTS", default=50)
 
+# --- Alerts ----------------------------------------------------------------------------------------------------------
+FOREBAY_ALERT_WEBHOOK_URL = env.str("FOREBAY_ALERT_WEBHOOK_URL", default="")
+FOREBAY_ALERT_WEBHOOK_SECRET = env.str("FOREBAY_ALERT_WEBHOOK_SECRET", default="")
+FOREBAY_ALERT_EMAIL_TO = env.list("FOREBAY_ALERT_EMAIL_TO", default=[])
+FOREBAY_ALERT_EMAIL_FROM = env.str("FOREBAY_ALERT_EMAIL_FROM", default="forebay@localhost")
+FOREBAY_ALERT_TIMEOUT_S = env.float("FOREBAY_ALERT_TIMEOUT_S", default=5.0)
+FOREBAY_RUNBOOK_URL = env.str("FOREBAY_RUNBOOK_URL", default="docs/runbook.md")
+# Django's own mail settings, of one URL: EMAIL_HOST, EMAIL_PORT, EMAIL_USE_TLS and so on.
+globals().update(env.email_url("FOREBAY_EMAIL_URL", default="smtp://localhost:25"))
+EMAIL_TIMEOUT = FOREBAY_ALERT_TIMEOUT_S
+FOREBAY_ALERT_BUFFER_RATIO = env.float("FOREBAY_ALERT_BUFFER_RATIO", default=0.8)
+FOREBAY_ALERT_PRODUCE_P99_MS = env.float("FOREBAY_ALERT_PRODUCE_P99_MS", default=500.0)
+FOREBAY_ALERT_ERROR_RATIO = env.float("FOREBAY_ALERT_ERROR_RATIO", default=0.001)
+FOREBAY_ALERT_DEAD_LETTER_AGE_S = env.float("FOREBAY_ALERT_DEAD_LETTER_AGE_S", default=3600.0)
+FOREBAY_ALERT_WORKER_MISSING_S = env.float("FOREBAY_ALERT_WORKER_MISSING_S", default=15.0)
+FOREBAY_ALERT_DISK_RATIO = env.float("FOREBAY_ALERT_DISK_RATIO", default=0.9)
+FOREBAY_ALERT_SNAPSHOT_BEHIND_S = env.float("FOREBAY_ALERT_SNAPSHOT_BEHIND_S", default=60.0)
+FOREBAY_ALERT_CLEAR_S = env.float("FOREBAY_ALERT_CLEAR_S", default=60.0)
+FOREBAY_ALERT_UNWATCHED_S = env.float("FOREBAY_ALERT_UNWATCHED_S", default=60.0)
+FOREBAY_ALERT_RETENTION_DAYS = env.int("FOREBAY_ALERT_RETENTION_DAYS", default=90)
+
 # --- Processes of one node -------------------------------------------------------------------------------------------
+FOREBAY_NODE_NAME = env.str("FOREBAY_NODE_NAME", default=socket.gethostname())
 FOREBAY_HOST = env.str("FOREBAY_HOST", default="127.0.0.1")
 FOREBAY_PORT = env.int("FOREBAY_PORT", default=8000)
 FOREBAY_NODES = env.int("FOREBAY_NODES", default=1)

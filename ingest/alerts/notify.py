@@ -1,0 +1,147 @@
+"""Control plane: sends the notifications that are due, by webhook and e-mail, until somebody has them.
+
+Whoever sends one first moves its next attempt ahead, so that nobody else sends it meanwhile and a sender that dies is
+followed by another. That leaves one way to send twice: to die between the sending and its note. The webhook carries the
+notification's id for that case.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.utils import timezone
+
+from ingest.alerts import webhook
+from ingest.alerts.kinds import TITLES, Kind, runbook_link
+from ingest.models import Incident, Notification
+
+FIRST_DELAY_S = 10.0
+LONGEST_DELAY_S = 600.0
+A_RUN_AT_MOST = 50
+ERROR_CHARACTERS = 500
+
+log = logging.getLogger(__name__)
+
+
+def channels() -> list[Notification.Channel]:
+    """Those that the settings name; none of them: incidents are only shown."""
+    named = {
+        Notification.Channel.WEBHOOK: settings.FOREBAY_ALERT_WEBHOOK_URL,
+        Notification.Channel.EMAIL: settings.FOREBAY_ALERT_EMAIL_TO,
+    }
+    return [channel for channel, address in named.items() if address]
+
+
+def send_due(at: datetime) -> int:
+    """Send what is due; returns how many got through. A channel that fails is left alone until the next run."""
+    sent, usable = 0, set(channels())
+    for notification in _due(at)[:A_RUN_AT_MOST]:
+        channel = Notification.Channel(notification.channel)
+        if channel in usable and _claim(notification, at):
+            if _send(notification):
+                sent += 1
+            else:
+                usable.remove(channel)
+    return sent
+
+
+def send_test(channel: Notification.Channel) -> None:
+    """A message that says it is a test. Raises webhook.NotSent."""
+    text = "A test of Forebay's alerts: nothing is wrong, and this way to you works."
+    if channel == Notification.Channel.WEBHOOK:
+        _post({"event": "test", "title": text, "runbook": settings.FOREBAY_RUNBOOK_URL})
+    else:
+        _mail("[Forebay] test", text)
+
+
+def _due(at: datetime) -> QuerySet[Notification]:
+    """In the order of their making. An end waits until its beginning has been told."""
+    earlier_untold = Notification.objects.filter(
+        incident=OuterRef("incident"), channel=OuterRef("channel"), pk__lt=OuterRef("pk"), sent_at=None
+    )
+    due = Notification.objects.filter(sent_at=None, next_attempt_at__lte=at, channel__in=channels())
+    return due.exclude(Exists(earlier_untold)).select_related("incident").order_by("pk")
+
+
+def _claim(notification: Notification, at: datetime) -> bool:
+    delay_s = min(FIRST_DELAY_S * 2**notification.attempts, LONGEST_DELAY_S) + settings.FOREBAY_ALERT_TIMEOUT_S
+    untouched = Notification.objects.filter(
+        pk=notification.pk, sent_at=None, next_attempt_at=notification.next_attempt_at
+    )
+    return untouched.update(next_attempt_at=at + timedelta(seconds=delay_s), attempts=F("attempts") + 1) == 1
+
+
+def _send(notification: Notification) -> bool:
+    try:
+        _SENDERS[Notification.Channel(notification.channel)](notification)
+    except webhook.NotSent as error:
+        log.warning("%s was not sent, it is tried again: %s", notification, error)
+        Notification.objects.filter(pk=notification.pk).update(last_error=str(error)[:ERROR_CHARACTERS])
+        return False
+    Notification.objects.filter(pk=notification.pk).update(sent_at=timezone.now(), last_error="")
+    return True
+
+
+def _send_webhook(notification: Notification) -> None:
+    incident = notification.incident
+    _post(
+        {
+            "id": f"{notification.pk}",
+            "event": notification.event,
+            "incident": incident.pk,
+            "kind": incident.kind,
+            "title": _title(incident),
+            "subject": incident.subject,
+            "severity": incident.severity,
+            "value": incident.value,
+            "openedAt": incident.opened_at.isoformat(),
+            "endedAt": incident.ended_at.isoformat() if incident.ended_at else None,
+            "runbook": runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind),
+        }
+    )
+
+
+def _send_email(notification: Notification) -> None:
+    incident = notification.incident
+    ended = notification.event == Notification.Event.ENDED
+    lines = [
+        f"{_title(incident)}: {incident.subject}",
+        incident.value,
+        f"Since {incident.opened_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"Ended {incident.ended_at:%Y-%m-%d %H:%M:%S} UTC" if ended else f"Urgency: {incident.severity}",
+        f"What to do: {runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind)}",
+    ]
+    _mail(f"[Forebay] {'ended: ' if ended else ''}{_title(incident)}: {incident.subject}", "\n".join(lines))
+
+
+_SENDERS: dict[Notification.Channel, Callable[[Notification], None]] = {
+    Notification.Channel.WEBHOOK: _send_webhook,
+    Notification.Channel.EMAIL: _send_email,
+}
+
+
+def _title(incident: Incident) -> str:
+    """Of a kind that a later release no longer has, its name."""
+    return TITLES[Kind(incident.kind)] if incident.kind in TITLES else incident.kind
+
+
+def _post(message: dict[str, object]) -> None:
+    webhook.send(
+        settings.FOREBAY_ALERT_WEBHOOK_URL,
+        settings.FOREBAY_ALERT_WEBHOOK_SECRET,
+        settings.FOREBAY_ALERT_TIMEOUT_S,
+        message,
+        time.time(),
+    )
+
+
+def _mail(subject: str, text: str) -> None:
+    """A subject is one line, whatever an incident is about. Raises webhook.NotSent."""
+    try:
+        send_mail(" ".join(subject.split()), text, settings.FOREBAY_ALERT_EMAIL_FROM, settings.FOREBAY_ALERT_EMAIL_TO)
+    except (OSError, ValueError) as error:  # an SMTPException is an OSError
+        raise webhook.NotSent(str(error) or type(error).__name__) from error
