@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 
 from ingest.dataplane.partitioning import Partitioning
-from ingest.dataplane.policy import Header, KeyPolicy, RulePolicy, TenantPolicy, TopicPolicy, dump
-from ingest.models import RoutingRule
+from ingest.dataplane.policy import Header, KeyPolicy, OverridePolicy, RulePolicy, TenantPolicy, TopicPolicy, dump
+from ingest.models import Override, RoutingRule
 from tenants.models import ApiKey, ControlPlaneVersion, Tenant, TenantStatus
 
 
@@ -33,6 +34,7 @@ def build(topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = ()) -> b
     with transaction.atomic():
         version = current_version()
         rules = tuple(_rules())
+        overrides = tuple(_overrides())
         tenants = [_tenant(tenant) for tenant in Tenant.objects.select_related("plan").order_by("pk").iterator()]
         names = {tenant.name for tenant in tenants}
         keys = [_key(key) for key in ApiKey.objects.select_related("tenant").order_by("pk").iterator()]
@@ -46,6 +48,7 @@ def build(topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = ()) -> b
         labelled_tenants=_labelled([tenant.name for tenant in tenants], label_first),
         tenants=len(tenants),
         keys=len(keys),
+        overrides=overrides,
     )
     return dump(header, tenants, keys)
 
@@ -75,6 +78,23 @@ def _rules() -> list[RulePolicy]:
             rule_id=rule.pk,
         )
         for rule in rules
+    ]
+
+
+def _overrides() -> list[OverridePolicy]:
+    """The newest for each place. Ordered by number, as they were said."""
+    newest = Override.objects.order_by().values("tenant", "topic").annotate(newest=Max("pk")).values("newest")
+    return [
+        OverridePolicy(
+            number=override.pk,
+            kind=override.kind,
+            topic=override.topic,
+            tenant=override.tenant,
+            by=override.by,
+            reason=override.reason,
+            at_wall_ms=int(override.at.timestamp() * 1000),
+        )
+        for override in Override.objects.filter(pk__in=newest).order_by("pk")
     ]
 
 

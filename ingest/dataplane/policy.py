@@ -84,6 +84,19 @@ class TopicPolicy(msgspec.Struct, frozen=True, array_like=True):
     event_max_bytes: int
 
 
+class OverridePolicy(msgspec.Struct, frozen=True, array_like=True):
+    """The newest word of an operator about one place: the cluster's breaker (no topic), a topic's, or whether a
+    tenant's events for a topic are parked. `number` grows with each word: no clock says what is new."""
+
+    number: int
+    kind: str
+    topic: str
+    tenant: str
+    by: str
+    reason: str
+    at_wall_ms: int
+
+
 class Header(msgspec.Struct, frozen=True):
     """The first chunk. `version` is the control plane's, `built_wall_ms` orders rebuilds of one version."""
 
@@ -95,6 +108,7 @@ class Header(msgspec.Struct, frozen=True):
     tenants: int
     keys: int
     format: int = FORMAT
+    overrides: tuple[OverridePolicy, ...] = ()
 
     @property
     def age_key(self) -> tuple[int, int]:
