@@ -1,7 +1,7 @@
 """Control plane: events that were accepted and that Kafka would not take, and what has been tried with each.
 
-This table is the truth (ADR 0005): Celery's messages only hint that there is something to do. The workers' writer thread
-inserts, the Celery sweep and the operators change, no request of the event path reads it.
+This table is the truth (ADR 0005): Celery's messages only hint that there is something to do. The workers' writer
+thread inserts, the Celery sweep and the operators change, no request of the event path reads it.
 """
 
 import json
@@ -107,7 +107,7 @@ class DeadLetter(models.Model):
     claimed_by = models.CharField(max_length=64, blank=True, default="")
     claimed_until = models.DateTimeField(null=True, blank=True)
     unconfirmed = models.PositiveIntegerField(
-        default=0, help_text="Times it was sent without hearing what became of it: as many copies there may be in Kafka."
+        default=0, help_text="Times it was sent and nobody heard what became of it: so many copies Kafka may have."
     )
 
     replayed_topic = models.CharField(max_length=249, blank=True)
@@ -177,4 +177,3 @@ def _json(value: Any) -> Any:
         return json.loads(bytes(value))
     except ValueError:
         return None
-

@@ -1,5 +1,7 @@
 """Control plane: the Celery tasks, found by Celery's autodiscovery. A message is a hint, the tables are the truth."""
 
 from ingest.tasks.alerts import evaluate_alerts
+from ingest.tasks.dead_letters import retire_dead_letters, sweep_dead_letters
+from ingest.tasks.quarantine import delete_old_quarantined
 
-__all__ = ["evaluate_alerts"]
+__all__ = ["delete_old_quarantined", "evaluate_alerts", "retire_dead_letters", "sweep_dead_letters"]

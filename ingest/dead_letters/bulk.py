@@ -1,0 +1,207 @@
+"""Bulk replays: planned, started, paused, resumed, cancelled by an operator; moved on by the sweep, a little at a time.
+
+Control plane. A bulk replay only marks letters as due; sending them is the sweep's one way for all. So a killed sender
+costs nothing here, and a letter an operator sends alone waits behind a few hundred at most.
+"""
+
+from collections import Counter
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, Max, Q, QuerySet
+from django.utils import timezone
+
+from ingest.dead_letters.routes import Destination, Dropped, Routes
+from ingest.dead_letters.selection import OPEN, LetterCriteria, criteria_from, letters_select
+from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus, ReplayRoute
+
+# Of one bulk replay so many letters are due at a time.
+ENLISTED_AT_ONCE = 500
+# Rules look at each event, so a plan looks at this many and says so.
+PLANNED_SAMPLE = 1_000
+
+
+class BulkRefused(Exception):
+    """Its state does not allow it; the text says why."""
+
+
+class BulkPlan(NamedTuple):
+    """What a bulk replay would do. `destinations` counts by topic, in a sample of `sampled` letters; `-` is nowhere."""
+
+    events: int
+    bytes: int
+    destinations: dict[str, int]
+    sampled: int
+    estimated_s: float
+    charges_quota: bool
+
+
+class Progress(NamedTuple):
+    """How far it has come. `to_come` are not due yet, `waiting` are; the rest of `planned` was closed by others."""
+
+    planned: int
+    to_come: int
+    waiting: int
+    replayed: int
+    exhausted: int
+    discarded: int
+
+
+@transaction.atomic
+def bulk_plan(
+    *,
+    criteria: LetterCriteria,
+    route: str = ReplayRoute.RULES,
+    charges_quota: bool = False,
+    reason: str,
+    by: str,
+) -> BulkReplay:
+    """A bulk replay of what is open now and matches; nothing is sent before `bulk_start`. Raises BulkRefused."""
+    letters = letters_select(criteria=criteria).filter(status__in=OPEN)
+    found = letters.order_by().aggregate(events=Count("pk"), last_id=Max("pk"))
+    if not found["events"]:
+        raise BulkRefused(f"No open dead letter matches: {criteria}.")
+    if not reason.strip():
+        raise BulkRefused("Say why: the reason stays with the replay.")
+    return BulkReplay.objects.create(
+        criteria=criteria.as_json(),
+        route=route,
+        charges_quota=charges_quota,
+        reason=reason.strip(),
+        planned_events=found["events"],
+        last_id=found["last_id"],
+        created_by=by,
+    )
+
+
+def bulk_forecast(*, bulk: BulkReplay, routes: Routes) -> BulkPlan:
+    """What it would do if it were started now."""
+    letters = _members(bulk)
+    sizes = list(letters.order_by().values_list("size_bytes", flat=True).iterator())
+    if bulk.route == ReplayRoute.PINNED:
+        rows = letters.order_by().values_list("topic").annotate(count=Count("pk")).order_by("topic")
+        destinations, sampled = dict(rows), len(sizes)
+    else:
+        sample = letters.order_by("pk")[:PLANNED_SAMPLE]
+        destinations = Counter(_destination(routes, letter) for letter in sample)
+        sampled = min(len(sizes), PLANNED_SAMPLE)
+    return BulkPlan(
+        events=len(sizes),
+        bytes=sum(sizes),
+        destinations=dict(destinations),
+        sampled=sampled,
+        estimated_s=len(sizes) / settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S,
+        charges_quota=bulk.charges_quota,
+    )
+
+
+def _destination(routes: Routes, letter: DeadLetter) -> str:
+    choice = routes.by_rules(letter)
+    if isinstance(choice, Destination):
+        return choice.topic
+    return f"- dropped: {choice.reason}" if isinstance(choice, Dropped) else f"- {choice.code}"
+
+
+def bulk_start(*, bulk: BulkReplay) -> None:
+    """Begin. Raises BulkRefused."""
+    _move(bulk, (BulkStatus.PLANNED,), BulkStatus.RUNNING, started_at=timezone.now())
+
+
+def bulk_pause(*, bulk: BulkReplay) -> None:
+    """What is in a sender's hands is finished, then nothing more until `bulk_resume`. Raises BulkRefused."""
+    _move(bulk, (BulkStatus.RUNNING,), BulkStatus.PAUSED)
+
+
+def bulk_resume(*, bulk: BulkReplay) -> None:
+    """Go on where it was paused. Raises BulkRefused."""
+    _move(bulk, (BulkStatus.PAUSED,), BulkStatus.RUNNING)
+
+
+@transaction.atomic
+def bulk_cancel(*, bulk: BulkReplay) -> None:
+    """Send no more of it; what it has not sent is an operator's again, untouched. Raises BulkRefused."""
+    _move(
+        bulk,
+        (BulkStatus.PLANNED, BulkStatus.RUNNING, BulkStatus.PAUSED),
+        BulkStatus.CANCELLED,
+        ended_at=timezone.now(),
+    )
+    waiting = DeadLetter.objects.filter(bulk=bulk, status=LetterStatus.WAITING)
+    waiting.update(status=LetterStatus.EXHAUSTED, next_attempt_at=None, bulk=None)
+
+
+def bulk_progress(*, bulk: BulkReplay) -> Progress:
+    """Counted from the letters themselves."""
+    rows = bulk.letters.order_by().values_list("status").annotate(count=Count("pk"))
+    counts: dict[str, int] = dict(rows)
+    is_over = bulk.status in (BulkStatus.DONE, BulkStatus.CANCELLED)
+    return Progress(
+        planned=bulk.planned_events,
+        to_come=0 if is_over else _to_come(bulk),
+        waiting=counts.get(LetterStatus.WAITING, 0),
+        replayed=counts.get(LetterStatus.REPLAYED, 0),
+        exhausted=counts.get(LetterStatus.EXHAUSTED, 0),
+        discarded=counts.get(LetterStatus.DISCARDED, 0),
+    )
+
+
+def bulks_enlist(*, now: datetime) -> None:
+    """Make the next letters of each running bulk replay due, and end those that have none left."""
+    for pk in BulkReplay.objects.filter(status=BulkStatus.RUNNING).order_by("pk").values_list("pk", flat=True):
+        _enlist(pk, now)
+
+
+@transaction.atomic
+def _enlist(pk: int, now: datetime) -> None:
+    """The row's lock keeps two sweeps from enlisting the same letters, and an operator from pausing in between."""
+    running = BulkReplay.objects.filter(pk=pk, status=BulkStatus.RUNNING)
+    if connection.features.has_select_for_update_skip_locked:
+        running = running.select_for_update(skip_locked=True)
+    bulk = running.first()
+    if bulk is None:
+        return
+    waiting = DeadLetter.objects.filter(bulk=bulk, status=LetterStatus.WAITING)
+    room = ENLISTED_AT_ONCE - waiting.filter(next_attempt_at__lte=now).count()
+    ids = list(_to_enlist(bulk).order_by("pk").values_list("pk", flat=True)[:room]) if room > 0 else []
+    if ids:
+        _make_due(bulk, ids, now)
+        bulk.enlisted_to_id, bulk.enlisted_events = ids[-1], bulk.enlisted_events + len(ids)
+        bulk.save(update_fields=["enlisted_to_id", "enlisted_events"])
+    elif room > 0 and not waiting.exists():
+        bulk.status, bulk.ended_at = BulkStatus.DONE, now
+        bulk.save(update_fields=["status", "ended_at"])
+
+
+def _make_due(bulk: BulkReplay, ids: list[int], now: datetime) -> None:
+    DeadLetter.objects.filter(pk__in=ids, status__in=OPEN).update(
+        bulk=bulk,
+        status=LetterStatus.WAITING,
+        route=bulk.route,
+        requested_by=f"{bulk.created_by}, bulk replay {bulk.pk}"[:150],
+        retries=0,
+        retry_since=now,
+        next_attempt_at=now,
+    )
+
+
+def _members(bulk: BulkReplay) -> QuerySet[DeadLetter]:
+    return letters_select(criteria=criteria_from(bulk.criteria)).filter(pk__lte=bulk.last_id, status__in=OPEN)
+
+
+def _to_enlist(bulk: BulkReplay) -> QuerySet[DeadLetter]:
+    """Those that another running bulk replay has are left to it."""
+    taken = Q(bulk__status__in=(BulkStatus.RUNNING, BulkStatus.PAUSED)) & Q(status=LetterStatus.WAITING)
+    return _members(bulk).filter(pk__gt=bulk.enlisted_to_id).exclude(taken)
+
+
+def _to_come(bulk: BulkReplay) -> int:
+    return _to_enlist(bulk).count()
+
+
+def _move(bulk: BulkReplay, allowed: tuple[BulkStatus, ...], to: BulkStatus, **times: datetime) -> None:
+    moved = BulkReplay.objects.filter(pk=bulk.pk, status__in=allowed).update(status=to, **times)
+    bulk.refresh_from_db()
+    if not moved:
+        raise BulkRefused(f"Bulk replay {bulk.pk} is {bulk.status}, so it cannot become {to}.")

@@ -1,0 +1,96 @@
+"""What an operator decides about letters: send them again, give them up, and giving up what nobody decided about.
+
+Control plane; the console, the commands and the retention task. A letter in a sender's hands is nobody else's: it is
+left out, and the count that is returned says so.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ingest.dead_letters.claims import is_free
+from ingest.dead_letters.selection import OPEN
+from ingest.models import DeadLetter, LetterStatus, ReplayRoute
+
+BY_RETENTION = "retention"
+RETIRED_AT_ONCE = 1_000
+
+
+class DecisionRefused(Exception):
+    """It cannot be done so; the text says why."""
+
+
+def letters_replay(*, ids: Iterable[int], route: str = ReplayRoute.RULES, by: str) -> int:
+    """Make open letters due now, with fresh bounds of attempts and age; the sweep sends them within seconds.
+
+    Returns how many: those that are closed or on their way are left alone."""
+    now = timezone.now()
+    return _free(ids, now).update(
+        status=LetterStatus.WAITING,
+        route=route,
+        requested_by=by[:150],
+        retries=0,
+        retry_since=now,
+        next_attempt_at=now,
+        bulk=None,
+    )
+
+
+def letters_discard(*, ids: Iterable[int], reason: str, by: str) -> int:
+    """Give open letters up, for a reason that stays with them. Returns how many. Raises DecisionRefused."""
+    if not reason.strip():
+        raise DecisionRefused("Say why: a discarded event is gone, and its tenant may ask.")
+    now = timezone.now()
+    return _free(ids, now).update(**_given_up(now, by, reason.strip()))
+
+
+def letters_retire(*, now: datetime, budget_s: float) -> tuple[int, int]:
+    """Discard what is open for longer than the retention, delete what has been closed for as long; in small batches.
+
+    Returns how many of each."""
+    before = now - timedelta(days=settings.FOREBAY_DEAD_LETTER_RETENTION_DAYS)
+    until = timezone.now() + timedelta(seconds=budget_s)
+    discarded = deleted = 0
+    while timezone.now() < until:
+        given_up, gone = _discard_old(before, now), _delete_old(before)
+        discarded, deleted = discarded + given_up, deleted + gone
+        if max(given_up, gone) < RETIRED_AT_ONCE:
+            break
+    return discarded, deleted
+
+
+def _free(ids: Iterable[int], now: datetime) -> QuerySet[DeadLetter]:
+    return DeadLetter.objects.filter(is_free(now), pk__in=list(ids), status__in=OPEN)
+
+
+def _discard_old(before: datetime, now: datetime) -> int:
+    old = DeadLetter.objects.filter(is_free(now), dead_at__lt=before, status__in=OPEN)
+    ids = list(old.order_by("dead_at").values_list("pk", flat=True)[:RETIRED_AT_ONCE])
+    reason = f"open for more than {settings.FOREBAY_DEAD_LETTER_RETENTION_DAYS} days"
+    return _free(ids, now).update(**_given_up(now, BY_RETENTION, reason))
+
+
+@transaction.atomic
+def _delete_old(before: datetime) -> int:
+    ids: list[int] = []
+    for status in (LetterStatus.REPLAYED, LetterStatus.DISCARDED):
+        closed = DeadLetter.objects.filter(status=status, ended_at__lt=before).order_by("ended_at")
+        ids += closed.values_list("pk", flat=True)[: RETIRED_AT_ONCE - len(ids)]
+    DeadLetter.objects.filter(pk__in=ids).delete()
+    return len(ids)
+
+
+def _given_up(now: datetime, by: str, reason: str) -> dict[str, object]:
+    return {
+        "status": LetterStatus.DISCARDED,
+        "next_attempt_at": None,
+        "ended_at": now,
+        "ended_by": by[:150],
+        "end_reason": reason[:500],
+        "claimed_by": "",
+        "claimed_until": None,
+    }

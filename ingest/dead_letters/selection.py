@@ -1,0 +1,147 @@
+"""Which dead letters: the one filter that list, commands, bulk replays and the export share, and counts by cause.
+
+Control plane; reads only.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db.models import Count, Max, Min, QuerySet
+
+from ingest.models import DeadLetter, LetterStatus
+
+OPEN = (LetterStatus.WAITING, LetterStatus.EXHAUSTED)
+EXPORT_ROWS = 200
+
+
+class LetterCriteria(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a dead letter must be; an empty field asks for nothing."""
+
+    tenant: str = ""
+    topic: str = ""
+    rule: str = ""
+    fault: str = ""
+    code: str = ""
+    status: str = ""
+    event_id: str = ""
+    dead_from: datetime | None = None
+    dead_before: datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For a row: only what is asked for."""
+        built: dict[str, Any] = msgspec.to_builtins(self)
+        return built
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.as_json().items()) or "every letter"
+
+
+class Cause(NamedTuple):
+    """Letters that died of the same thing."""
+
+    fault: str
+    code: str
+    topic: str
+    letters: int
+    first_at: datetime
+    last_at: datetime
+
+
+def criteria_from(stored: dict[str, Any]) -> LetterCriteria:
+    """From a row, a query or a command line. Raises msgspec.ValidationError for a name or a value that is none."""
+    return msgspec.convert(stored, LetterCriteria)
+
+
+def letters_select(*, criteria: LetterCriteria) -> QuerySet[DeadLetter]:
+    """The letters that match, newest first."""
+    asked = {
+        "tenant": criteria.tenant,
+        "topic": criteria.topic,
+        "rule_name": criteria.rule,
+        "fault": criteria.fault,
+        "code": criteria.code,
+        "status": criteria.status,
+        "event_id": criteria.event_id,
+        "dead_at__gte": criteria.dead_from,
+        "dead_at__lt": criteria.dead_before,
+    }
+    return DeadLetter.objects.filter(**{name: value for name, value in asked.items() if value}).order_by("-pk")
+
+
+def letters_by_cause(*, letters: QuerySet[DeadLetter]) -> list[Cause]:
+    """The causes of letters, the most frequent first."""
+    rows = (
+        letters.order_by()
+        .values_list("fault", "code", "topic")
+        .annotate(letters=Count("pk"), first_at=Min("dead_at"), last_at=Max("dead_at"))
+        .order_by("-letters", "fault", "code", "topic")
+    )
+    return [Cause(*row) for row in rows]
+
+
+def letters_export(*, letters: QuerySet[DeadLetter]) -> Iterator[str]:
+    """NDJSON, a letter a line, read from the database a few rows at a time."""
+    for letter in letters.iterator(chunk_size=EXPORT_ROWS):
+        yield json.dumps(letter_facts(letter), ensure_ascii=False) + "\n"
+
+
+def letter_facts(letter: DeadLetter) -> dict[str, Any]:
+    """A letter as scripts see it. The event is JSON where it is, else its bytes as base64."""
+    return {
+        "id": letter.pk,
+        "tenant": letter.tenant,
+        "eventId": letter.event_id,
+        "status": letter.status,
+        "fault": letter.fault,
+        "code": letter.code,
+        "detail": letter.detail,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "rule": letter.rule_name,
+        "ruleId": letter.rule_id,
+        "policyVersion": letter.policy_version,
+        "journal": letter.journal,
+        "sequence": letter.sequence,
+        "acceptedAt": letter.accepted_at.isoformat(),
+        "deadAt": letter.dead_at.isoformat(),
+        "attempts": letter.attempts_made,
+        "unconfirmed": letter.unconfirmed,
+        "nextAttemptAt": _iso(letter.next_attempt_at),
+        "replayed": _place(letter),
+        "endedAt": _iso(letter.ended_at),
+        "endedBy": letter.ended_by,
+        "endReason": letter.end_reason,
+        **_bytes("key", letter.key),
+        **_event(letter),
+    }
+
+
+def _event(letter: DeadLetter) -> dict[str, Any]:
+    document = letter.document
+    facts = {"event": document} if document is not None else _bytes("value", letter.value)
+    return facts | ({"original": letter.original_document} if letter.original_value is not None else {})
+
+
+def _place(letter: DeadLetter) -> dict[str, Any] | None:
+    if not letter.replayed_topic:
+        return None
+    return {
+        "topic": letter.replayed_topic,
+        "partition": letter.replayed_partition,
+        "offset": letter.replayed_offset,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _bytes(name: str, value: Any) -> dict[str, str]:
+    try:
+        return {name: bytes(value).decode()}
+    except UnicodeDecodeError:
+        return {f"{name}Base64": base64.b64encode(bytes(value)).decode()}
