@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.FOREBAY_SNAPSHOT_FILE = var_dir / "snapshot.msgpack"
 
 
-def _or_end_the_run(start: Callable[P, R]) -> Callable[P, R]:
+def or_end_the_run(start: Callable[P, R]) -> Callable[P, R]:
     """A service that cannot be had ends the run with its one line: a skipped test would look like a passed one."""
 
     @wraps(start)
@@ -65,24 +65,24 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
 
 @pytest.fixture(scope="session")
 def kafka_bootstrap(services: Services) -> str:
-    return _or_end_the_run(services.kafka_bootstrap)()
+    return or_end_the_run(services.kafka_bootstrap)()
 
 
 @pytest.fixture(scope="session")
 def redis_url(services: Services) -> str:
-    return _or_end_the_run(services.redis_url)()
+    return or_end_the_run(services.redis_url)()
 
 
 @pytest.fixture(scope="session")
 def postgres_url(services: Services) -> str:
     """In DATABASE_URL's form; the user may create databases."""
-    return _or_end_the_run(services.postgres_url)()
+    return or_end_the_run(services.postgres_url)()
 
 
 @pytest.fixture
 def own_kafka(services: Services) -> Iterator[KafkaServer]:
     """A broker that the test may stop, kill or freeze."""
-    server = _or_end_the_run(services.own_kafka)()
+    server = or_end_the_run(services.own_kafka)()
     yield server
     server.stop()
 
@@ -90,7 +90,7 @@ def own_kafka(services: Services) -> Iterator[KafkaServer]:
 @pytest.fixture
 def own_redis(services: Services) -> Iterator[RedisServer]:
     """A Redis that the test may stop, kill or freeze."""
-    server = _or_end_the_run(services.own_redis)()
+    server = or_end_the_run(services.own_redis)()
     yield server
     server.stop()
 
@@ -98,7 +98,7 @@ def own_redis(services: Services) -> Iterator[RedisServer]:
 @pytest.fixture
 def own_postgres(services: Services) -> Iterator[PostgresServer]:
     """A PostgreSQL that the test may stop, kill or freeze."""
-    server = _or_end_the_run(services.own_postgres)()
+    server = or_end_the_run(services.own_postgres)()
     yield server
     server.stop()
 

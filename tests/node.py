@@ -80,6 +80,10 @@ class Node:
         finally:
             connection.close()
 
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._program is not None and self._program.is_alive()
+
     def worker_pids(self) -> list[int]:
         """The web workers that exist now: granian's children, without multiprocessing's own tracker."""
         descendants = descendants_of(self.program.pid)
@@ -96,14 +100,14 @@ class Node:
 
     def stop(self, number: signal.Signals = signal.SIGTERM, grace_s: float = 40.0) -> int:
         """Ends the node gracefully, else by force, and returns its exit code; 0 when it is not running."""
-        if self._program is None or not self._program.is_alive():
+        if not self.is_running():
             return 0
-        self._program.send(number)
+        self.program.send(number)
         try:
-            return self._program.wait(grace_s)
+            return self.program.wait(grace_s)
         except subprocess.TimeoutExpired:
             self.kill()
-            return self._program.wait(grace_s)
+            return self.program.wait(grace_s)
 
     def kill(self) -> None:
         """kill -9 to the supervisor and everything below it, at once: the machine went away."""

@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from forebay.local import kafka, postgres, redis
@@ -25,10 +25,20 @@ KAFKA_PACKAGES = ("default-jre-headless", "maven")
 REDIS_PACKAGES = ("redis-server",)
 POSTGRES_PACKAGES = ("postgresql",)
 
+_HEAP_OF_MANY_MB = 256
+
 # The controller lets a killed broker in again when its session is over: 9 s by default, the whole of a fault test.
 _SHORT_SESSION = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "1000"}
 
-S = TypeVar("S", bound="Server")
+
+class Startable(Protocol):
+    """What is stopped with the session once it was started."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+S = TypeVar("S", bound=Startable)
 
 
 class Server:
@@ -44,12 +54,27 @@ class Server:
 
     def start(self) -> None:
         """Returns when it answers."""
-        self._program = program = Program(self._command, self.directory / "output.log")
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Returns at once: for one that waits for others before it answers."""
+        self._program = Program(self._command, self.directory / "output.log")
+
+    def wait_until_ready(self) -> None:
         try:
-            self._wait_until_ready(program.is_alive)
+            self._wait_until_ready(self.program.is_alive)
         except LocalServiceError as failed:
-            program.kill()
-            raise LocalServiceError(f"{failed}; it ends with: {program.log_tail(1)}") from failed
+            self.program.kill()
+            raise LocalServiceError(f"{failed}; it ends with: {self.program.log_tail(1)}") from failed
+
+    def mend(self) -> None:
+        """Running and answering again, whatever was done to it."""
+        if self.program.is_alive():
+            self.thaw()
+        else:
+            self.launch()
+        self.wait_until_ready()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Gracefully; nothing happens when it is not running."""
@@ -75,18 +100,65 @@ class Server:
 
 
 class KafkaServer(Server):
-    """One broker."""
+    """One broker: alone, or one of a cluster whose controllers are `voters`."""
 
-    def __init__(self, directory: Path, say: Say) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        say: Say,
+        node: kafka.Node | None = None,
+        *,
+        voters: Sequence[kafka.Node] = (),
+        overrides: Mapping[str, str] | None = None,
+        heap_mb: int = 512,
+    ) -> None:
         kafka.install(say=say)
-        node = kafka.Node(1, free_port(), free_port())
-        kafka.prepare(directory, node, overrides=_SHORT_SESSION)
+        node = node or kafka_node()
+        kafka.prepare(directory, node, voters, overrides=_SHORT_SESSION | dict(overrides or {}))
         self.bootstrap = node.bootstrap
         super().__init__(
             directory,
-            kafka.command(directory),
+            kafka.command(directory, heap_mb=heap_mb),
             lambda is_alive: kafka.wait_until_ready(node.bootstrap, is_alive=is_alive),
         )
+
+
+class KafkaCluster:
+    """Brokers of which the first is the controller too: the others may die, and the cluster knows it."""
+
+    def __init__(self, directory: Path, say: Say, *, brokers: int) -> None:
+        nodes = [kafka_node(number) for number in range(1, brokers + 1)]
+        self.brokers = [
+            KafkaServer(directory / str(node.node_id), say, node, voters=nodes[:1], heap_mb=_HEAP_OF_MANY_MB)
+            for node in nodes
+        ]
+        self.bootstrap = ",".join(node.bootstrap for node in nodes)
+
+    def start(self) -> None:
+        """Returns when all brokers belong to it."""
+        for broker in self.brokers:
+            broker.launch()
+        self.wait_until_whole()
+
+    def stop(self) -> None:
+        """The controller last: the others report to it that they leave."""
+        for broker in reversed(self.brokers):
+            broker.stop()
+
+    def mend(self) -> None:
+        """All of them running again, whatever was done to them."""
+        for broker in self.brokers:
+            broker.mend()
+        self.wait_until_whole()
+
+    def wait_until_whole(self) -> None:
+        """Until the controller counts every broker as alive."""
+        kafka.wait_until_ready(self.bootstrap, brokers=len(self.brokers))
+
+
+def kafka_node(number: int = 1) -> kafka.Node:
+    """A node on free ports."""
+    return kafka.Node(number, free_port(), free_port())
 
 
 class RedisServer(Server):
@@ -139,11 +211,15 @@ class Services:
     def postgres_url(self) -> str:
         return self._address("FOREBAY_TEST_DATABASE_URL", containers.POSTGRES, lambda: self.own_postgres().url)
 
-    def own_kafka(self) -> KafkaServer:
+    def own_kafka(self, node: kafka.Node | None = None, overrides: Mapping[str, str] | None = None) -> KafkaServer:
         """A further native broker, running; stopped with the rest unless the test does."""
-        if kafka.why_unavailable():
-            self._install_packages(*KAFKA_PACKAGES)
-        return self._started(KafkaServer(self._directory("kafka"), self._say))
+        self._need_kafka()
+        return self._started(KafkaServer(self._directory("kafka"), self._say, node, overrides=overrides))
+
+    def own_cluster(self, brokers: int = 3) -> KafkaCluster:
+        """Native brokers that are one cluster, running."""
+        self._need_kafka()
+        return self._started(KafkaCluster(self._directory("cluster"), self._say, brokers=brokers))
 
     def own_redis(self) -> RedisServer:
         _or_install(redis.find_server, lambda: self._install_packages(*REDIS_PACKAGES))
@@ -156,6 +232,10 @@ class Services:
     def close(self) -> None:
         """Stops everything, the last started first, and removes its directories."""
         self._stack.close()
+
+    def _need_kafka(self) -> None:
+        if kafka.why_unavailable():
+            self._install_packages(*KAFKA_PACKAGES)
 
     def _address(self, variable: str, image: containers.Image, native: Callable[[], str]) -> str:
         if variable not in self._addresses:

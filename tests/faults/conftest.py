@@ -1,15 +1,21 @@
-"""What the fault tests share: a node with Acme in it, and windows that are shortened unless FULL=1."""
+"""What the fault tests share: a node with Acme in it, Kafka that may break, windows that are shortened unless FULL=1.
+
+Their tables are shown again at the end of the run: what was lost, sent twice and out of order is the point of them.
+"""
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import pytest
 
+from tests.conftest import or_end_the_run
+from tests.faults.brokers import BreakableKafka
 from tests.faults.traffic import Client
 from tests.node import Node
 from tests.programs import poll_until
+from tests.services import KafkaCluster, Services
 
 IS_FULL = os.environ.get("FULL") == "1"
 
@@ -25,6 +31,42 @@ class Served(NamedTuple):
 
 
 Serve = Callable[..., Served]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What each fault test printed."""
+    here = os.path.relpath(os.path.dirname(__file__), terminalreporter.startpath)
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and report.nodeid.startswith(here) and report.capstdout:
+            terminalreporter.write_line(f"{report.nodeid.partition('::')[2]}\n{report.capstdout.rstrip()}\n")
+
+
+@pytest.fixture(scope="session")
+def _kafka_of_the_session(services: Services) -> Iterator[BreakableKafka]:
+    kafka = or_end_the_run(BreakableKafka)(services)
+    yield kafka
+    kafka.close()
+
+
+@pytest.fixture
+def kafka(_kafka_of_the_session: BreakableKafka) -> Iterator[BreakableKafka]:
+    """A broker and a network that the test may break; they are mended after it."""
+    yield _kafka_of_the_session
+    _kafka_of_the_session.mend()
+
+
+@pytest.fixture(scope="module")
+def _cluster_of_the_module(services: Services) -> Iterator[KafkaCluster]:
+    cluster = or_end_the_run(services.own_cluster)()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def cluster(_cluster_of_the_module: KafkaCluster) -> Iterator[KafkaCluster]:
+    """Three brokers that the test may break; they are mended after it."""
+    yield _cluster_of_the_module
+    _cluster_of_the_module.mend()
 
 
 @pytest.fixture

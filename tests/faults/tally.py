@@ -1,13 +1,23 @@
-"""What was sent against what Kafka holds: the five figures that every fault test prints, and what they must prove."""
+"""What was sent against what Kafka holds and what Forebay says: the table that every fault test prints.
+
+The events are told apart by the ids of tests.faults.traffic, source and number.
+"""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.consumer import Record, read_all, read_records
-from tests.faults.traffic import Client, Sent
+from tests.faults.accounts import Accounts, accounts_of
+from tests.faults.traffic import Sent
+from tests.node import Node
+
+COLUMNS = (
+    *("sent", "accepted", "delivered", "duplicates", "dead-lettered", "pending", "dropped", "rejected", "unanswered"),
+    *("inversions", "to heal", "slowest", "p99", "answers"),
+)
+_ROW = "{:>8} {:>8} {:>9} {:>10} {:>13} {:>7} {:>7} {:>8} {:>10} {:>10} {:>7} {:>7} {:>8}  {}"
 
 
 @dataclass(frozen=True)
@@ -15,9 +25,13 @@ class Tally:
     """One test's books, by event id."""
 
     sent: Sent
-    stored: list[str]  # as they lie in Kafka, duplicates included
-    records: Sequence[Record]
-    pending_events: int
+    records: Sequence[Record]  # as they lie in Kafka, duplicates included
+    accounts: Accounts = field(default_factory=Accounts)
+    heal_s: float | None = None
+    stored: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stored", [event_id(record) for record in self.records])
 
     @property
     def lost(self) -> set[str]:
@@ -38,17 +52,35 @@ class Tally:
         """First occurrences of an event that lie behind a later event of the same key."""
         return inversions(self.records)
 
+    @property
+    def discrepancies(self) -> list[str]:
+        """Where the three accounts, the senders', the consumer's and Forebay's own, differ; empty when all is well."""
+        said, found = self.accounts, []
+        explained = said.dead_lettered + said.discarded + said.dropped + said.pending
+        if len(self.lost) > explained:
+            found.append(f"{len(self.lost)} accepted events are not in Kafka, {explained} are accounted for")
+        if self.uninvited:
+            found.append(f"{len(self.uninvited)} events are in Kafka though nobody accepted them")
+        if said.delivered not in (None, len(set(self.stored))):
+            found.append(f"the ledger says {said.delivered} delivered, the consumer reads {len(set(self.stored))}")
+        return found
+
     def __str__(self) -> str:
-        sent = self.sent
-        return (
-            f"sent={len(sent.all)} accepted={len(sent.accepted)} stored={len(set(self.stored))}"
-            f" duplicates={self.duplicates} pending={self.pending_events} unanswered={len(sent.unanswered)}"
-            f" inversions={self.inversions} slowest={sent.slowest_s:.2f}s answers={dict(sent.codes)}"
+        """The table: a line of names, a line of figures."""
+        sent, said = self.sent, self.accounts
+        healed = "" if self.heal_s is None else f"{self.heal_s:.1f} s"
+        figures = (
+            *(len(sent.all), len(sent.accepted), len(set(self.stored)), self.duplicates),
+            *(said.dead_lettered, said.pending, said.dropped, len(sent.refused), len(sent.unanswered)),
+            *(self.inversions, healed, f"{sent.slowest_s:.2f} s", f"{sent.p99_s * 1000:.0f} ms", dict(sent.codes)),
         )
+        return "\n".join(_ROW.format(*map(str, cells)) for cells in (COLUMNS, figures))
 
 
-def tally(sent: Sent, bootstrap: str, topic: str, *, pending_events: int = 0, deadline_s: float = 60.0) -> Tally:
-    """Reads until every accepted event is there, then whatever lies behind it; prints the figures."""
+def tally(
+    sent: Sent, bootstrap: str, topic: str, *, node: Node, heal_s: float | None = None, deadline_s: float = 60.0
+) -> Tally:
+    """Reads until every accepted event is there, then whatever lies behind it, then asks the node; prints the table."""
     missing, seen = set(sent.accepted), 0
 
     def all_there(records: list[Record]) -> bool:
@@ -59,8 +91,7 @@ def tally(sent: Sent, bootstrap: str, topic: str, *, pending_events: int = 0, de
 
     if missing:
         read_records(bootstrap, topic, until=all_there, deadline_s=deadline_s)
-    records = read_all(bootstrap, topic)
-    books = Tally(sent, [event_id(record) for record in records], records, pending_events)
+    books = Tally(sent, read_all(bootstrap, topic), accounts_of(node), heal_s)
     print(books)
     return books
 
@@ -88,17 +119,3 @@ def inversions(records: Sequence[Record]) -> int:
 def partitions_by_key(records: Sequence[Record]) -> Counter[bytes]:
     """In how many partitions each key lies."""
     return Counter(key for key, _ in {(record.key or b"", record.partition) for record in records})
-
-
-def pending_events(port: int) -> int:
-    """What waits in the journals of the worker that answers."""
-    with Client(port, "") as client:
-        return int(client.get("/api/logs/health").body["journal_pending_events"])
-
-
-def wait_until_drained(port: int, deadline_s: float = 60.0) -> int:
-    """Of a node with one worker; returns what is still pending at the deadline."""
-    give_up_s = time.monotonic() + deadline_s
-    while (left := pending_events(port)) and time.monotonic() < give_up_s:
-        time.sleep(0.1)
-    return left

@@ -5,12 +5,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.consumer import read_all
+from tests.faults.accounts import pending_events, seconds_until
+from tests.faults.brokers import BreakableKafka
 from tests.faults.conftest import Serve
-from tests.faults.tally import event_id, tally, wait_until_drained
+from tests.faults.tally import event_id, tally
 from tests.faults.traffic import Answer, Client, Traffic, event, ndjson
 from tests.node import Node
 from tests.programs import poll_until
-from tests.services import KafkaServer
 
 ACK = "/api/logs/batch?delivery=ack"
 ACK_TIMEOUT_S = 4.0
@@ -38,7 +39,9 @@ def test_a_200_names_the_place_where_a_consumer_finds_the_event(
     with Traffic(node.port, key, senders=2) as traffic, ThreadPoolExecutor(4) as senders:
         traffic.wait_for(500)
         answers = list(senders.map(lambda at: post(node, key, f"waiting-{at}"), range(40)))
-    tally(traffic.sent, kafka_bootstrap, topic_name)
+    sent = traffic.sent
+    sent.accepted += [one["eventId"] for answer in answers for one in answer.body["events"]]
+    tally(sent, kafka_bootstrap, topic_name, node=node)
     told = {one["eventId"]: one for answer in answers for one in answer.body["events"]}
     stored = {event_id(record): record for record in read_all(kafka_bootstrap, topic_name)}
 
@@ -52,11 +55,11 @@ def test_a_200_names_the_place_where_a_consumer_finds_the_event(
 
 
 def test_with_a_hanging_broker_an_ack_becomes_a_pending_202_in_time_and_others_do_not_wait(
-    serve: Serve, own_kafka: KafkaServer, topic_name: str
+    serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
-    node, key = serve(kafka_bootstrap=own_kafka.bootstrap, environment={"FOREBAY_ACK_TIMEOUT_S": str(ACK_TIMEOUT_S)})
+    node, key = serve(kafka_bootstrap=kafka.bootstrap, environment={"FOREBAY_ACK_TIMEOUT_S": str(ACK_TIMEOUT_S)})
     wait_for_the_topic(node, key)
-    own_kafka.freeze()
+    kafka.server.freeze()
 
     with ThreadPoolExecutor(40) as senders:
         asked_s = time.monotonic()
@@ -65,11 +68,11 @@ def test_with_a_hanging_broker_an_ack_becomes_a_pending_202_in_time_and_others_d
             traffic.wait_for(1_000)
         async_took_s = time.monotonic() - asked_s
         waited = list(answers)
-    own_kafka.thaw()
-    left = wait_until_drained(node.port)
+    kafka.server.thaw()
+    heal_s = seconds_until(lambda: not pending_events(node.port))
     sent = traffic.sent
     sent.accepted += [one["eventId"] for answer in waited for one in answer.body["events"]]
-    books = tally(sent, own_kafka.bootstrap, topic_name, pending_events=left)
+    books = tally(sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
     at_once = [answer for answer in waited if answer.took_s < ACK_TIMEOUT_S / 2]
     slowest_s = max(answer.took_s for answer in waited)

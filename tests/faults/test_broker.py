@@ -1,104 +1,128 @@
-"""Kafka absent at the start, killed and back under load, frozen until everything is full: nothing accepted is lost."""
+"""Kafka absent at the start, killed, hanging until everything is full: nothing accepted is lost, memory is bounded."""
+
+import time
 
 from tests.consumer import create_topic
+from tests.faults.accounts import pending_events, seconds_until
+from tests.faults.brokers import BreakableKafka
 from tests.faults.conftest import IS_FULL, Serve
-from tests.faults.tally import pending_events, tally, wait_until_drained
+from tests.faults.tally import tally
 from tests.faults.traffic import Traffic
 from tests.node import Node
 from tests.programs import poll_until
-from tests.services import KafkaServer
 
 MIB = 1 << 20
+HANGS_S = 30.0 if IS_FULL else 6.0
 
 
 def test_a_node_that_starts_without_its_broker_accepts_and_delivers_once_it_comes(
-    serve: Serve, own_kafka: KafkaServer, topic_name: str
+    serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
-    own_kafka.stop()
-    node, key = serve(kafka_bootstrap=own_kafka.bootstrap)
+    kafka.server.stop()
+    node, key = serve(kafka_bootstrap=kafka.bootstrap)
 
     with Traffic(node.port, key, senders=3) as traffic:
         traffic.wait_for(2_000)
         waiting = pending_events(node.port)
-        own_kafka.start()
+        kafka.server.start()
+        heal_s = seconds_until(lambda: not pending_events(node.port))
         traffic.wait_for(2_000)
-    left = wait_until_drained(node.port)
-    books = tally(traffic.sent, own_kafka.bootstrap, topic_name, pending_events=left)
+    books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
     assert waiting >= 2_000
-    assert books.lost == books.uninvited == set()
+    assert books.discrepancies == []
     assert set(books.sent.codes) == {"202"}
-    assert (books.duplicates, books.inversions, left) == (0, 0, 0)
+    assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
 
 
 def test_a_broker_killed_under_load_and_back_costs_nothing(
-    serve: Serve, own_kafka: KafkaServer, topic_name: str
+    serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
-    node, key = serve(kafka_bootstrap=own_kafka.bootstrap)
+    node, key = serve(kafka_bootstrap=kafka.bootstrap)
 
     with Traffic(node.port, key, senders=3) as traffic:
         for _ in range(2):
             traffic.wait_for(2_000)
-            own_kafka.kill()
+            kafka.server.kill()
             traffic.wait_for(1_000)
-            own_kafka.start()
-    left = wait_until_drained(node.port)
-    books = tally(traffic.sent, own_kafka.bootstrap, topic_name, pending_events=left)
+            kafka.server.start()
+        heal_s = seconds_until(lambda: not pending_events(node.port))
+    books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
-    assert books.lost == books.uninvited == set()
+    assert books.discrepancies == []
     assert set(books.sent.codes) == {"202"}
-    assert (books.duplicates, books.inversions, left) == (0, 0, 0)
+    assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
+
+
+def test_a_broker_that_hangs_and_wakes_finds_everything_in_order(
+    serve: Serve, kafka: BreakableKafka, topic_name: str
+) -> None:
+    node, key = serve(kafka_bootstrap=kafka.bootstrap)
+
+    with Traffic(node.port, key, senders=4, pause_s=0.05) as traffic:
+        traffic.wait_for(1_000)
+        kafka.server.freeze()
+        frozen_s = time.monotonic()
+        assert poll_until(lambda: time.monotonic() > frozen_s + HANGS_S, 2 * HANGS_S)
+        kafka.server.thaw()
+        heal_s = seconds_until(lambda: not pending_events(node.port))
+        traffic.wait_for(1_000)
+    books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
+
+    assert books.discrepancies == []
+    assert set(books.sent.codes) == {"202"}
+    assert (books.lost, books.inversions) == (set(), 0)
 
 
 def test_records_that_time_out_on_their_way_go_back_to_the_journal_and_are_sent_again(
-    serve: Serve, own_kafka: KafkaServer, topic_name: str
+    serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
     window = {} if IS_FULL else {"FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS": "2000"}
-    node, key = serve(kafka_bootstrap=own_kafka.bootstrap, environment=window)
+    node, key = serve(kafka_bootstrap=kafka.bootstrap, environment=window)
 
     with Traffic(node.port, key, senders=2) as traffic:
         traffic.wait_for(1_000)
-        own_kafka.freeze()
+        kafka.server.freeze()
         assert poll_until(lambda: pending_events(node.port) >= 1_000, 240)
-        own_kafka.thaw()
+        kafka.server.thaw()
+        heal_s = seconds_until(lambda: not pending_events(node.port))
         traffic.wait_for(1_000)
-    left = wait_until_drained(node.port)
-    books = tally(traffic.sent, own_kafka.bootstrap, topic_name, pending_events=left)
+    books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
+    assert books.discrepancies == []
     assert set(books.sent.codes) == {"202"}
-    assert books.lost == books.uninvited == set()
-    assert left == 0
+    assert books.lost == set()
 
 
 def test_a_full_producer_queue_backs_up_into_the_journal_until_that_is_full_too(
-    serve: Serve, own_kafka: KafkaServer, topic_name: str
+    serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
-    create_topic(own_kafka.bootstrap, topic_name, config={"max.message.bytes": str(2 * MIB)})
+    create_topic(kafka.bootstrap, topic_name, config={"max.message.bytes": str(2 * MIB)})
     bounds = {
         "FOREBAY_PRODUCER_QUEUE_BYTES": str(MIB),
         "FOREBAY_JOURNAL_MAX_BYTES": str(32 * MIB),
         "FOREBAY_JOURNAL_SEGMENT_BYTES": str(4 * MIB),
     }
-    node, key = serve(kafka_bootstrap=own_kafka.bootstrap, environment=bounds)
+    node, key = serve(kafka_bootstrap=kafka.bootstrap, environment=bounds)
     at_rest_bytes = resident_bytes(node)
 
     with Traffic(node.port, key, senders=3, batch_events=100, pause_s=0, message="x" * 1_000) as traffic:
         traffic.wait_for(1_000)
-        own_kafka.freeze()
+        kafka.server.freeze()
         assert poll_until(lambda: len(traffic.sent.refusals) >= 10, 60)
         accepted_events, full_bytes = traffic.accepted_events, resident_bytes(node)
-        own_kafka.thaw()
+        kafka.server.thaw()
         traffic.wait_for(5_000)
-    left = wait_until_drained(node.port)
-    books = tally(traffic.sent, own_kafka.bootstrap, topic_name, pending_events=left)
+    heal_s = seconds_until(lambda: not pending_events(node.port))
+    books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
     print(f"resident: at rest {at_rest_bytes // MIB} MiB, everything full {full_bytes // MIB} MiB")
 
+    assert books.discrepancies == []
     assert set(books.sent.codes) == {"202", "503 journal_full"}
     assert all(int(refusal.headers["retry-after"]) >= 1 for refusal in books.sent.refusals)
     assert accepted_events * 1_000 > 16 * MIB
     assert full_bytes - at_rest_bytes < 64 * MIB
-    assert books.lost == books.uninvited == set()
-    assert (books.duplicates, books.inversions, left) == (0, 0, 0)
+    assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
 
 
 def resident_bytes(node: Node) -> int:

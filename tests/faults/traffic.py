@@ -1,15 +1,17 @@
 """Plain clients that send numbered events and remember what each answer was: http.client, and none of Forebay's code.
 
 A test's traffic is many threads on a connection each, every one with a source of its own; an event says its source and
-its number, so that a consumer can tell what is missing, what came twice and what overtook what.
+its number, so that a consumer can tell what is missing, what came twice and what overtook what. Without a rate each
+sender waits for its answer and goes on (closed loop); with one, requests fall due whether it came or not (open loop).
 """
 
 import http.client
+import itertools
 import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +19,7 @@ from typing import Any, Self
 from tests.programs import poll_until
 
 ACCEPTED = (http.client.OK, http.client.ACCEPTED)
+_AFTER_A_REFUSAL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,27 @@ class Sent:
     codes: Counter[str] = field(default_factory=Counter)
     refusals: list[Answer] = field(default_factory=list)
     slowest_s: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)  # of all answers; in an open loop, from when they were due
 
     @property
     def all(self) -> list[str]:
         return [*self.accepted, *self.refused, *self.unanswered]
+
+    @property
+    def p99_s(self) -> float:
+        """99 % of the answers came within this."""
+        ranked = sorted(self.latencies_s)
+        return ranked[int(len(ranked) * 0.99)] if ranked else 0.0
+
+    def add(self, other: "Sent") -> None:
+        """What another sender did, too."""
+        self.accepted += other.accepted
+        self.refused += other.refused
+        self.unanswered += other.unanswered
+        self.codes += other.codes
+        self.refusals += other.refusals
+        self.slowest_s = max(self.slowest_s, other.slowest_s)
+        self.latencies_s += other.latencies_s
 
 
 def event(source: str, number: int, *, message: str = "", level: str = "INFO") -> dict[str, Any]:
@@ -91,11 +111,15 @@ def ndjson(events: list[dict[str, Any]]) -> bytes:
 
 
 class Traffic:
-    """Senders that go on until the `with` block is left; a refusal or a broken connection only slows them down."""
+    """Senders that go on until the `with` block is left; a refusal or a broken connection only slows them down.
+
+    Given several ports, a sender goes to the next after a refusal or a broken connection, as behind a load balancer.
+    `requests_per_s` is that of all senders together.
+    """
 
     def __init__(
         self,
-        port: int,
+        port: int | Sequence[int],
         key: str,
         *,
         senders: int = 2,
@@ -104,8 +128,10 @@ class Traffic:
         message: str = "",
         query: str = "",
         name: str = "sender",
+        requests_per_s: float = 0.0,
     ) -> None:
-        self._port, self._key = port, key
+        self._ports, self._key = [port] if isinstance(port, int) else list(port), key
+        self._interval_s = senders / requests_per_s if requests_per_s else 0.0
         self._batch_events, self._pause_s, self._message = batch_events, pause_s, message
         self._path = f"/api/logs/batch{query}"
         self._stop = threading.Event()
@@ -130,12 +156,7 @@ class Traffic:
         """Everybody's, so far."""
         total = Sent()
         for one in self._by_sender:
-            total.accepted += one.accepted
-            total.refused += one.refused
-            total.unanswered += one.unanswered
-            total.codes += one.codes
-            total.refusals += one.refusals
-            total.slowest_s = max(total.slowest_s, one.slowest_s)
+            total.add(one)
         return total
 
     @property
@@ -150,16 +171,24 @@ class Traffic:
         )
 
     def _send_for_ever(self, source: str, sent: Sent) -> None:
-        number = 0
-        with Client(self._port, self._key) as client:
-            while not self._stop.is_set():
-                batch = [event(source, number + at, message=self._message) for at in range(self._batch_events)]
-                number += self._batch_events
-                was_accepted = _send(client, self._path, batch, sent)
-                self._stop.wait(self._pause_s if was_accepted else 0.1)
+        ports, numbers, due_s = itertools.cycle(self._ports), itertools.count(), time.monotonic()
+        while not self._stop.is_set():
+            with Client(next(ports), self._key) as client:
+                while not self._stop.is_set():
+                    batch = [event(source, next(numbers), message=self._message) for _ in range(self._batch_events)]
+                    was_accepted = _send(client, self._path, batch, sent, due_s if self._interval_s else None)
+                    due_s += self._interval_s
+                    self._stop.wait(self._until_next_s(due_s, was_accepted))
+                    if not was_accepted and len(self._ports) > 1:
+                        break
+
+    def _until_next_s(self, due_s: float, was_accepted: bool) -> float:
+        if self._interval_s:
+            return max(0.0, due_s - time.monotonic())
+        return self._pause_s if was_accepted else _AFTER_A_REFUSAL_S
 
 
-def _send(client: Client, path: str, batch: list[dict[str, Any]], sent: Sent) -> bool:
+def _send(client: Client, path: str, batch: list[dict[str, Any]], sent: Sent, due_s: float | None) -> bool:
     ids = [one["eventId"] for one in batch]
     try:
         answer = client.post(path, ndjson(batch))
@@ -168,6 +197,7 @@ def _send(client: Client, path: str, batch: list[dict[str, Any]], sent: Sent) ->
         sent.codes["unanswered"] += 1
         return False
     sent.slowest_s = max(sent.slowest_s, answer.took_s)
+    sent.latencies_s.append(answer.took_s if due_s is None else time.monotonic() - due_s)
     sent.codes[f"{answer.status} {answer.code}".strip()] += 1
     if answer.status in ACCEPTED:
         sent.accepted += ids

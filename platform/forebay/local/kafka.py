@@ -1,7 +1,7 @@
 """A real Apache Kafka of this machine without a container: Maven brings the jars, KRaft needs nothing else.
 
 Used by `manage.py up` and by the tests; the caller starts and ends the processes. One broker or several: each node is a
-directory of its own with a property file, and knows all voters.
+directory of its own with a property file, and knows all voters; one that is not among them is a broker only.
 """
 
 import base64
@@ -62,7 +62,7 @@ rootLogger.appenderRef.stdout.ref = stdout
 
 @dataclass(frozen=True)
 class Node:
-    """One broker that is also a controller (KRaft's combined mode); `broker_port` is where clients connect."""
+    """One broker, which may be a controller too (KRaft's combined mode); `broker_port` is where clients connect."""
 
     node_id: int
     broker_port: int
@@ -110,8 +110,8 @@ def prepare(
 ) -> None:
     """Writes the node's property files and formats its storage once; ports may differ from one start to the next.
 
-    `voters` are all nodes of the cluster, this one included; none means a cluster of one. `overrides` are broker
-    properties that win over ours.
+    `voters` are the cluster's controllers; none means a cluster of one. `overrides` are broker properties that win over
+    ours.
     """
     directory.mkdir(parents=True, exist_ok=True)
     properties = _properties(directory, node, voters or (node,)) | dict(overrides or {})
@@ -146,16 +146,17 @@ def wait_until_ready(
 
 def _properties(directory: Path, node: Node, voters: Sequence[Node]) -> dict[str, str]:
     replicas = min(3, len(voters))
+    is_voter, controller = node in voters, f"CONTROLLER://{node.host}:{node.controller_port}"
     internal = {
         f"{topic}.{setting}": str(value)
         for topic in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
         for setting, value in (("replication.factor", replicas), ("num.partitions", 4))
     }
     return internal | {
-        "process.roles": "broker,controller",
+        "process.roles": "broker,controller" if is_voter else "broker",
         "node.id": str(node.node_id),
         "controller.quorum.voters": ",".join(f"{v.node_id}@{v.host}:{v.controller_port}" for v in voters),
-        "listeners": f"PLAINTEXT://{node.bootstrap},CONTROLLER://{node.host}:{node.controller_port}",
+        "listeners": f"PLAINTEXT://{node.bootstrap}" + (f",{controller}" if is_voter else ""),
         "advertised.listeners": f"PLAINTEXT://{node.bootstrap}",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
