@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from forebay.local import node, var_lock
+from forebay.local.alert_watch import AlertWatch
 from forebay.local.command import LocalServiceError
 from forebay.local.console import Console
 from forebay.local.stop_signals import StopAsked
@@ -46,4 +47,5 @@ def _serve(console: Console) -> None:
         supervisor.start(node.builder({}))
         supervisor.start(node.web({}, ready_path="/health/live"))
         console.say(f"serving on {node.local_url()}")
-        supervisor.run()
+        with AlertWatch(settings.FOREBAY_REDIS_URL, console.say):
+            supervisor.run()

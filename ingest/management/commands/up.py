@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connections
 
 from forebay.local import addresses, backing, demo, kafka, node, redis, var_lock
+from forebay.local.alert_watch import AlertWatch
 from forebay.local.command import LocalServiceError
 from forebay.local.console import Console
 from forebay.local.stop_signals import StopAsked
@@ -56,8 +57,10 @@ def _run(console: Console, demo_broker: bool) -> None:
     ):
         node.check_address()
         try:
-            console.say(Up(console, supervisor, demo_broker).start())
-            supervisor.run()
+            up = Up(console, supervisor, demo_broker)
+            console.say(up.start())
+            with AlertWatch(up.redis_url, console.say):
+                supervisor.run()
         finally:
             addresses.forget()
             console.say("stopping; Ctrl-C again kills")
@@ -84,6 +87,11 @@ class Up:
         self._env["FOREBAY_SECRET_KEY"] = os.environ.get("FOREBAY_SECRET_KEY") or made.secret_key
         self._start_node()
         return welcome(kafka_name, made)
+
+    @property
+    def redis_url(self) -> str:
+        """Of the Redis that the node uses; known once it is started."""
+        return self._env["FOREBAY_REDIS_URL"]
 
     def _choose_kafka(self) -> backing.Service | None:
         """What to start, if anything. The demo broker's limits are the first line that `up` says of it."""
