@@ -58,7 +58,8 @@ class DeadLetterWriter:
         self._stopping.set()
         with self._changed:
             self._changed.notify()
-        self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
 
     def offer(self, undeliverable: Undeliverable) -> bool:
         """Take it over. False: there is no room, or its tenant has had its share of this second; offer it again."""

@@ -42,10 +42,11 @@ def is_somebody_sending(*, now: datetime) -> bool:
 
 
 @transaction.atomic
-def letters_claim(*, most: int, claim_s: float, now: datetime, by: str) -> list[DeadLetter]:
+def letters_claim(*, most: int, claim_s: float, max_attempts: int, now: datetime, by: str) -> list[DeadLetter]:
     """Up to `most` due letters, and not many more bytes than BATCH_BYTES; nobody else gets them for `claim_s`.
 
-    A letter whose last claim ended without a word counts as tried: it may be what killed its sender."""
+    A letter whose last claim ended without a word counts as tried: it may be what killed its sender, and after
+    `max_attempts` it is an operator's."""
     due = due_letters(now=now)
     if connection.features.has_select_for_update_skip_locked:
         due = due.select_for_update(skip_locked=True, of=("self",))
@@ -54,7 +55,12 @@ def letters_claim(*, most: int, claim_s: float, now: datetime, by: str) -> list[
     token = uuid4().hex
     free = DeadLetter.objects.filter(is_free(now), pk__in=ids, status=LetterStatus.WAITING)
     free.update(claimed_by=token, claimed_until=now + timedelta(seconds=claim_s))
-    _note_interrupted([pk for pk, last in chosen if last], token, now, by)
+    interrupted = [pk for pk, last in chosen if last]
+    _note_interrupted(interrupted, token, now, by)
+    fatal = DeadLetter.objects.filter(pk__in=interrupted, claimed_by=token, retries__gte=max_attempts)
+    fatal.update(
+        status=LetterStatus.EXHAUSTED, code=INTERRUPTED, next_attempt_at=None, claimed_by="", claimed_until=None
+    )
     return list(DeadLetter.objects.filter(claimed_by=token).order_by("pk"))
 
 

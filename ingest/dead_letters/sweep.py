@@ -75,7 +75,13 @@ def _is_the_clusters(result: Result) -> bool:
 def _claimed(tools: Tools, most: int) -> list[DeadLetter]:
     if not most:
         return []
-    return letters_claim(most=most, claim_s=settings.FOREBAY_REPLAY_CLAIM_S, now=tools.now(), by=BY_RETRY)
+    return letters_claim(
+        most=most,
+        claim_s=settings.FOREBAY_REPLAY_CLAIM_S,
+        max_attempts=tools.policy.max_attempts,
+        now=tools.now(),
+        by=BY_RETRY,
+    )
 
 
 def _sent(tools: Tools, letters: Sequence[DeadLetter]) -> Results:
