@@ -90,7 +90,17 @@ JOURNAL_UTILISATION_RATIO = Gauge(
 JOURNAL_PENDING_EVENTS = Gauge(
     "forebay_journal_pending_events", "Accepted events waiting for the drain, each second.", multiprocess_mode="livesum"
 )
-JOURNAL_HELD_EVENTS = Counter("forebay_journal_held_events", "Events kept in the journal because Kafka refuses them.")
+SUSPECT_EVENTS = Counter("forebay_suspect_events", "Events that Kafka refused in a batch, when first refused.")
+OVERDUE_CALLS = Counter("forebay_overdue_calls", "Requests' records that had no report for 5 s, when noticed.")
+PRODUCER_PURGES = Counter("forebay_producer_purges", "Times that the producer's queue was called back.")
+PRODUCER_RENEWALS = Counter("forebay_producer_renewals", "Times that librdkafka's producer was replaced.", ["reason"])
+PARKED_FLOWS = Gauge(
+    "forebay_parked_flows", "Topics of tenants that wait for an operator, each second.", multiprocess_mode="livesum"
+)
+JOURNAL_REWRITTEN_SEGMENTS = Counter("forebay_journal_rewritten_segments", "Old segments written anew, when done.")
+JOURNAL_SYNC_SECONDS = Histogram(
+    "forebay_journal_sync_seconds", "Journal written to the disk, each time.", buckets=_LATENCY_BUCKETS_S
+)
 JOURNAL_ADOPTED = Counter("forebay_journal_adopted", "Journals of dead workers taken over.")
 JOURNAL_DAMAGED_FRAMES = Counter("forebay_journal_damaged_frames", "Journal frames that could not be read.")
 SNAPSHOT_AGE_SECONDS = Gauge(
@@ -99,6 +109,58 @@ SNAPSHOT_AGE_SECONDS = Gauge(
 SNAPSHOT_VERSION = Gauge("forebay_snapshot_version", "Lowest snapshot version in use.", multiprocess_mode="livemin")
 QUOTA_REDIS_AVAILABLE = Gauge(
     "forebay_quota_redis_available", "0 while a worker lives on its local quota share.", multiprocess_mode="livemin"
+)
+LEDGER_UNCONFIRMED_ACCOUNTS = Gauge(
+    "forebay_ledger_unconfirmed_accounts",
+    "Accounts that a journal still holds, the current minutes among them, each second.",
+    multiprocess_mode="livesum",
+)
+LEDGER_UNBALANCED_EVENTS = Gauge(
+    "forebay_ledger_unbalanced_events",
+    "Events that the last check could not account for, each second.",
+    multiprocess_mode="livemax",
+)
+LEDGER_CHECK_AGE_SECONDS = Gauge(
+    "forebay_ledger_check_age_seconds", "Since the last check of the ledger, each second.", multiprocess_mode="livemax"
+)
+JOURNAL_MISSING_WORKER_PENDING_EVENTS = Gauge(
+    "forebay_journal_missing_worker_pending_events",
+    "Events that wait in journals of workers nobody hears of, each second.",
+    multiprocess_mode="livemax",
+)
+DEAD_LETTERS_KEPT = Counter("forebay_dead_letters_kept", "Undeliverable events, when committed to the database.")
+DEAD_LETTERS_REFUSED = Counter(
+    "forebay_dead_letters_refused", "Offers that the dead-letter writer put off; they come again.", ["reason"]
+)
+DEAD_LETTER_QUEUE_EVENTS = Gauge(
+    "forebay_dead_letter_queue_events",
+    "Undeliverable events taken over and not committed.",
+    multiprocess_mode="livesum",
+)
+IDEMPOTENCY_REQUESTS = Counter(
+    "forebay_idempotency_requests", "Requests whose key or eventIds may have come before, when known.", ["outcome"]
+)
+QUARANTINED_EVENTS = Counter("forebay_quarantined_events", "Rejected events kept, when written.", ["kept"])
+QUARANTINE_DROPPED_EVENTS = Counter(
+    "forebay_quarantine_dropped_events", "Rejected events that were to be kept and are not.", ["reason"]
+)
+
+BREAKER_STATE = Gauge(
+    "forebay_breaker_state",
+    "0 closed, 1 disabled, 2 half open, 3 open, 4 forced open; topic `_cluster` is the cluster's.",
+    ["topic"],
+    multiprocess_mode="livemax",
+)
+BREAKER_TRANSITIONS = Counter(
+    "forebay_breaker_transitions", "Moves of a breaker, as each worker sees them.", ["topic", "to"]
+)
+
+# All workers tell the same of these, so the latest word is taken.
+ALERTS_OPEN = Gauge("forebay_alerts_open", "Open incidents, each 10 s.", ["kind"], multiprocess_mode="livemostrecent")
+ALERTS_EVALUATION_AGE_SECONDS = Gauge(
+    "forebay_alerts_evaluation_age_seconds",
+    "Since alerts were last evaluated, each 10 s.",
+    multiprocess_mode="livemostrecent",
 )
 
 

@@ -10,7 +10,7 @@ from ingest.models.dead_letters import (
     LetterStatus,
     ReplayRoute,
 )
-from ingest.models.ledger import JournalState, LedgerHour, LedgerMinute
+from ingest.models.ledger import JournalState, LedgerHour, LedgerMinute, LedgerTotals
 from ingest.models.overrides import BREAKER_KINDS, PARKING_KINDS, Override, OverrideKind
 from ingest.models.quarantine import QuarantinedEvent
 from ingest.models.rules import KEY_FIELDS, LEVELS, RoutingRule, _check_key, _check_levels
@@ -29,6 +29,7 @@ __all__ = [
     "JournalState",
     "LedgerHour",
     "LedgerMinute",
+    "LedgerTotals",
     "LetterStatus",
     "Notification",
     "Override",

@@ -10,8 +10,11 @@ from django.db import models
 from django.db.models import Q
 
 
-class Totals(models.Model):
-    """What became of some events, in the words of docs/ledger.md."""
+class LedgerTotals(models.Model):
+    """What became of a tenant's events of some time, in the words of docs/ledger.md."""
+
+    tenant = models.CharField(max_length=63)
+    minute = models.BigIntegerField(help_text="Minutes since 1970, of the beginning.")
 
     received = models.BigIntegerField(default=0)
     journaled = models.BigIntegerField(default=0)
@@ -35,13 +38,16 @@ class Totals(models.Model):
         """Answered 200 or 202."""
         return self.journaled - self.retracted
 
+    @property
+    def at(self) -> datetime:
+        """When the minute or the hour began."""
+        return datetime.fromtimestamp(self.minute * 60, UTC)
 
-class LedgerMinute(Totals):
+
+class LedgerMinute(LedgerTotals):
     """The totals of one tenant and minute of acceptance in one journal."""
 
     journal = models.CharField(max_length=36)
-    tenant = models.CharField(max_length=63)
-    minute = models.BigIntegerField(help_text="Minutes since 1970.")
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -52,23 +58,17 @@ class LedgerMinute(Totals):
             models.Index(fields=["tenant", "minute"], name="ingest_ledger_tenant"),
             models.Index(fields=["minute"], name="ingest_ledger_minute"),
             models.Index(fields=["journal"], condition=~Q(pending=0), name="ingest_ledger_pending"),
+            models.Index(fields=["tenant", "minute"], condition=~Q(dead_lettered=0), name="ingest_ledger_dead"),
             models.Index(fields=["tenant"], condition=~Q(unexplained=0), name="ingest_ledger_unexplained"),
         ]
 
     def __str__(self) -> str:
         return f"{self.tenant} at {self.at:%Y-%m-%d %H:%M}"
 
-    @property
-    def at(self) -> datetime:
-        """When the minute began."""
-        return datetime.fromtimestamp(self.minute * 60, UTC)
 
-
-class LedgerHour(Totals):
+class LedgerHour(LedgerTotals):
     """Minutes of the past, those of all journals together."""
 
-    tenant = models.CharField(max_length=63)
-    minute = models.BigIntegerField(help_text="Minutes since 1970, of the hour's beginning.")
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -79,11 +79,6 @@ class LedgerHour(Totals):
 
     def __str__(self) -> str:
         return f"{self.tenant} at {self.at:%Y-%m-%d %H}:00"
-
-    @property
-    def at(self) -> datetime:
-        """When the hour began."""
-        return datetime.fromtimestamp(self.minute * 60, UTC)
 
 
 class JournalState(models.Model):

@@ -2,6 +2,15 @@
 
 from ingest.tasks.alerts import evaluate_alerts
 from ingest.tasks.dead_letters import retire_dead_letters, sweep_dead_letters
+from ingest.tasks.ledger import ledger_check, ledger_copy, ledger_roll_up
 from ingest.tasks.quarantine import delete_old_quarantined
 
-__all__ = ["delete_old_quarantined", "evaluate_alerts", "retire_dead_letters", "sweep_dead_letters"]
+__all__ = [
+    "delete_old_quarantined",
+    "evaluate_alerts",
+    "ledger_check",
+    "ledger_copy",
+    "ledger_roll_up",
+    "retire_dead_letters",
+    "sweep_dead_letters",
+]

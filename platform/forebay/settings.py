@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 env = environ.Env()
@@ -125,6 +126,8 @@ PROMETHEUS_EXPORT_MIGRATIONS = False
 # --- Redis and Celery ------------------------------------------------------------------------------------------------
 FOREBAY_REDIS_URL = env.str("FOREBAY_REDIS_URL", default="redis://127.0.0.1:6379/0")
 FOREBAY_REDIS_TIMEOUT_MS = env.int("FOREBAY_REDIS_TIMEOUT_MS", default=250)
+FOREBAY_IDEMPOTENCY_REDIS_URL = env.str("FOREBAY_IDEMPOTENCY_REDIS_URL", default=FOREBAY_REDIS_URL)
+FOREBAY_IDEMPOTENCY_KEPT_S = env.int("FOREBAY_IDEMPOTENCY_KEPT_S", default=86_400)
 CELERY_BROKER_URL = env.str("FOREBAY_CELERY_BROKER_URL", default="redis://127.0.0.1:6379/1")
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TASK_IGNORE_RESULT = True
@@ -132,8 +135,26 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 FOREBAY_REPLAY_SWEEP_INTERVAL_S = env.float("FOREBAY_REPLAY_SWEEP_INTERVAL_S", default=5.0)
+FOREBAY_LEDGER_COPY_INTERVAL_S = env.float("FOREBAY_LEDGER_COPY_INTERVAL_S", default=5.0)
+FOREBAY_LEDGER_CHECK_INTERVAL_S = env.float("FOREBAY_LEDGER_CHECK_INTERVAL_S", default=15.0)
 CELERY_BEAT_SCHEDULE = {
     "evaluate_alerts": {"task": "ingest.tasks.alerts.evaluate_alerts", "schedule": 10.0, "options": {"expires": 10}},
+    "delete_old_quarantined": {
+        "task": "ingest.tasks.quarantine.delete_old_quarantined",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
+    "ledger_copy": {
+        "task": "ingest.tasks.ledger.ledger_copy",
+        "schedule": FOREBAY_LEDGER_COPY_INTERVAL_S,
+        "options": {"expires": FOREBAY_LEDGER_COPY_INTERVAL_S},
+    },
+    "ledger_check": {
+        "task": "ingest.tasks.ledger.ledger_check",
+        "schedule": FOREBAY_LEDGER_CHECK_INTERVAL_S,
+        "options": {"expires": FOREBAY_LEDGER_CHECK_INTERVAL_S},
+    },
+    "ledger_roll_up": {"task": "ingest.tasks.ledger.ledger_roll_up", "schedule": 3600.0, "options": {"expires": 3600}},
     "record_key_use": {"task": "tenants.tasks.record_key_use", "schedule": 60.0, "options": {"expires": 60}},
     "sweep_dead_letters": {
         "task": "ingest.tasks.dead_letters.sweep_dead_letters",
@@ -176,13 +197,28 @@ FOREBAY_PRODUCER_COMPRESSION = env.str("FOREBAY_PRODUCER_COMPRESSION", default=_
 FOREBAY_PRODUCER_QUEUE_BYTES = env.int("FOREBAY_PRODUCER_QUEUE_BYTES", default=64 * MIB)
 FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS = env.int("FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS", default=120_000)
 FOREBAY_PRODUCER_FLUSH_TIMEOUT_S = env.int("FOREBAY_PRODUCER_FLUSH_TIMEOUT_S", default=10)
+FOREBAY_PRODUCER_MAX_BYTES_PER_S = env.int("FOREBAY_PRODUCER_MAX_BYTES_PER_S", default=0)
 FOREBAY_PRODUCER_STATISTICS_INTERVAL_MS = env.int("FOREBAY_PRODUCER_STATISTICS_INTERVAL_MS", default=5_000)
+
+# --- Breaker ---------------------------------------------------------------------------------------------------------
+FOREBAY_BREAKER_OPEN_S = env.float("FOREBAY_BREAKER_OPEN_S", default=60.0)
+FOREBAY_BREAKER_PROBE = env.bool("FOREBAY_BREAKER_PROBE", default=False)
 
 # --- Journal ---------------------------------------------------------------------------------------------------------
 FOREBAY_JOURNAL_DIR = Path(env.str("FOREBAY_JOURNAL_DIR", default=str(FOREBAY_VAR_DIR / "journal")))
 FOREBAY_JOURNAL_MAX_BYTES = env.int("FOREBAY_JOURNAL_MAX_BYTES", default=2 * GIB)
 FOREBAY_JOURNAL_SEGMENT_BYTES = env.int("FOREBAY_JOURNAL_SEGMENT_BYTES", default=64 * MIB)
 FOREBAY_JOURNAL_ADOPT_INTERVAL_S = env.float("FOREBAY_JOURNAL_ADOPT_INTERVAL_S", default=2.0)
+FOREBAY_JOURNAL_MAX_AGE_S = env.int("FOREBAY_JOURNAL_MAX_AGE_S", default=3 * 86_400)
+FOREBAY_JOURNAL_FSYNC = env.str("FOREBAY_JOURNAL_FSYNC", default="interval")
+if FOREBAY_JOURNAL_FSYNC not in ("none", "interval", "always"):
+    raise ImproperlyConfigured(f"FOREBAY_JOURNAL_FSYNC is none, interval or always, not {FOREBAY_JOURNAL_FSYNC!r}")
+FOREBAY_JOURNAL_FSYNC_INTERVAL_MS = env.int("FOREBAY_JOURNAL_FSYNC_INTERVAL_MS", default=100)
+
+# --- Ledger ----------------------------------------------------------------------------------------------------------
+FOREBAY_LEDGER_MINUTES_KEPT_DAYS = env.int("FOREBAY_LEDGER_MINUTES_KEPT_DAYS", default=3)
+FOREBAY_LEDGER_HOURS_KEPT_DAYS = env.int("FOREBAY_LEDGER_HOURS_KEPT_DAYS", default=400)
+FOREBAY_JOURNAL_MISSING_AFTER_S = env.float("FOREBAY_JOURNAL_MISSING_AFTER_S", default=30.0)
 
 # --- Dead letters ----------------------------------------------------------------------------------------------------
 FOREBAY_DEAD_LETTER_QUEUE_BYTES = env.int("FOREBAY_DEAD_LETTER_QUEUE_BYTES", default=16 * MIB)
@@ -205,6 +241,10 @@ FOREBAY_TIMESTAMP_MAX_AHEAD_S = env.int("FOREBAY_TIMESTAMP_MAX_AHEAD_S", default
 FOREBAY_METADATA_MAX_ENTRIES = env.int("FOREBAY_METADATA_MAX_ENTRIES", default=64)
 FOREBAY_ACK_TIMEOUT_S = env.float("FOREBAY_ACK_TIMEOUT_S", default=5.0)
 FOREBAY_ERRORS_WAIT_FOR_ACK = env.bool("FOREBAY_ERRORS_WAIT_FOR_ACK", default=False)
+
+# --- Quarantine ------------------------------------------------------------------------------------------------------
+FOREBAY_QUARANTINE_EVENTS_PER_MINUTE = env.int("FOREBAY_QUARANTINE_EVENTS_PER_MINUTE", default=60)
+FOREBAY_QUARANTINE_RETENTION_DAYS = env.int("FOREBAY_QUARANTINE_RETENTION_DAYS", default=7)
 
 # --- Callers ---------------------------------------------------------------------------------------------------------
 FOREBAY_TRUSTED_PROXIES = env.list("FOREBAY_TRUSTED_PROXIES", default=[])
