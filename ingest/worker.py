@@ -1,4 +1,4 @@
-"""The one object graph of a worker process: journal, producer, drain, quotas, callers, and what is done now and then.
+"""The one object graph of a worker process: the data plane, quotas, callers, and what is done now and then.
 
 Composition root of the event path. Made lazily by the first request, after the fork (ADR 0006), and closed once, when
 the process ends: no new events, then what is queued is flushed and settled, then the journal is let go.
@@ -10,8 +10,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from multiprocessing.util import Finalize
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -21,34 +21,32 @@ from redis.retry import Retry
 from ingest import kafka
 from ingest.api.addresses import networks
 from ingest.api.body import BodyBudget
+from ingest.api.claims import Claims
+from ingest.breaker_board import BreakerBoard
 from ingest.chores import Chore, Chores
 from ingest.dataplane import metrics
 from ingest.dataplane.acks import AckBudget
+from ingest.dataplane.breaker import Breaker, BreakerLimits, State
 from ingest.dataplane.callers import Callers
-from ingest.dataplane.delivery import InFlight, Settlements
-from ingest.dataplane.drain import Drain
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.event import EventLimits
-from ingest.dataplane.journal import Journal
 from ingest.dataplane.pipeline import Pipeline
-from ingest.dataplane.policy import TopicPolicy
-from ingest.dataplane.producer import EventProducer
-from ingest.dataplane.recent import BUSIEST_TENANTS, SAMPLE_EVENTS, RecentEvents, recent_key
+from ingest.dataplane.policy import Snapshot, TopicPolicy
+from ingest.dataplane.recent import RecentEvents
 from ingest.dataplane.routing import Defaults
 from ingest.dataplane.snapshot_file import SnapshotFile
-from ingest.dataplane.tally import flush_all
+from ingest.dataplane.suspects import keep
+from ingest.deadletters import DeadLetterWriter
+from ingest.engine import Engine
+from ingest.quarantine import open_quarantine
+from ingest.reports import Reports
 from tenants.address_limits import AddressLimits
-from tenants.api_keys import LAST_USED_HASH
 from tenants.buckets import RedisBuckets
 from tenants.lease_book import LeaseBook
 
 log = logging.getLogger(__name__)
 
 SNAPSHOT_CHECK_S = 0.1
-GAUGES_S = 1.0
-RECENT_S = 1.0
-KEY_USES_S = 60.0
-RECENT_KEPT_S = 3600
 # What Redis is asked for can wait or be done without; a retry would only make a request wait longer.
 NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -59,7 +57,7 @@ class Worker:
     def __init__(self) -> None:
         process_count = settings.FOREBAY_WORKERS * settings.FOREBAY_NODES
         self.lane_lock = threading.Lock()
-        self.redis = _redis()
+        self.redis = _redis(settings.FOREBAY_REDIS_URL)
         self.book = LeaseBook(
             RedisBuckets(self.redis, time.time),
             lease_s=settings.FOREBAY_QUOTA_LEASE_MS / 1000,
@@ -76,42 +74,54 @@ class Worker:
         self.ack_timeout_s = settings.FOREBAY_ACK_TIMEOUT_S
         self.body_max_bytes = settings.FOREBAY_BODY_MAX_BYTES
         self.body_budget = BodyBudget(settings.FOREBAY_THREADS)
+        self.claims = Claims(
+            _redis(settings.FOREBAY_IDEMPOTENCY_REDIS_URL),
+            kept_s=settings.FOREBAY_IDEMPOTENCY_KEPT_S,
+            max_events=settings.FOREBAY_REQUEST_MAX_EVENTS,
+        )
+        self.quarantine = open_quarantine()
         self._closing = False
         self._callers: Callers | None = None
         self._snapshot_file = SnapshotFile(settings.FOREBAY_SNAPSHOT_FILE)
-        self.journal = _new_journal()
-        self._settlements = Settlements(self._release)
-        self.producer = EventProducer(kafka.producer_properties(), self._settlements.settle_if_due)
-        completed = self._settlements.completed
-        self.drain = Drain(self.lane_lock, self.producer, completed, lambda: self.topics, self.journal)
+        self._dead_letters = DeadLetterWriter(keep)
+        self.board = BreakerBoard(
+            self.redis,
+            f"{settings.FOREBAY_NODE_NAME}/{os.getpid()}",
+            BreakerLimits(open_s=settings.FOREBAY_BREAKER_OPEN_S),
+            on_transition=self._breaker_moved,
+        )
+        self.engine = Engine(
+            self.lane_lock,
+            lambda: self.topics,
+            cluster=self.board.cluster,
+            breaker_of=self.board.topic,
+            offer=self._dead_letters.offer,
+            now_s=time.monotonic,
+        )
+        self.commit = self.engine.commit
         self.pipeline = Pipeline(
             _event_limits(),
-            self.journal,
-            self.drain,
-            self.producer.produce,
-            completed,
+            self.engine.journal,
+            self.engine.flows,
             self.ack_budget,
             self.recent,
             socket.gethostname(),
         )
-        self._chores = Chores(
-            [
-                Chore(SNAPSHOT_CHECK_S, self._take_snapshot),
-                Chore(GAUGES_S, self._show_gauges),
-                Chore(RECENT_S, self._publish_recent),
-                Chore(KEY_USES_S, self._publish_key_uses),
-            ]
-        )
-        # On a thread of its own: a large journal takes a while to read, and a revoked key must not wait for that.
-        self._adoption = Chores([Chore(settings.FOREBAY_JOURNAL_ADOPT_INTERVAL_S, self._adopt)])
+        self._reports = Reports(self)
+        # A revoked key must not wait for Redis, which the reports may.
+        self._chores = Chores([Chore(SNAPSHOT_CHECK_S, self._take_snapshot)])
+        self._reporting = Chores(self._reports.chores())
 
     def start(self) -> None:
         """Take in the snapshot that is there, then begin all threads."""
         self._take_snapshot()
+        self.board.start()
         self.book.start()
-        self.drain.start()
+        self._dead_letters.start()
+        self.quarantine.start()
+        self.engine.start()
         self._chores.start()
-        self._adoption.start()
+        self._reporting.start()
 
     @property
     def callers(self) -> Callers:
@@ -127,16 +137,19 @@ class Worker:
         """The topics that the builder has seen in the cluster; nothing else may be produced to."""
         return self._callers.topics if self._callers is not None else {}
 
-    def condition(self) -> dict[str, object]:
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest, None while there is none."""
+        return self._callers.snapshot if self._callers is not None else None
+
+    @property
+    def redis_available(self) -> bool:
+        """Whether quotas are shared with other processes, or counted locally."""
+        return self.book.redis_available and self.address_limits.redis_available
+
+    def condition(self) -> dict[str, Any]:
         """What a person would want to know first."""
-        return {
-            "snapshot_version": self._callers.snapshot.header.version if self._callers else None,
-            "in_flight_events": len(self.producer),
-            "journal_pending_events": self.drain.pending,
-            "journal_used_bytes": self.journal.used_bytes,
-            "journal_max_bytes": self.journal.max_bytes,
-            "redis_available": self.book.redis_available,
-        }
+        return self._reports.condition()
 
     def close(self) -> None:
         """Accept nothing more, deliver what is queued, settle it, let the journal go. What is left others adopt."""
@@ -144,58 +157,33 @@ class Worker:
             return
         self._closing = True
         with self.lane_lock:  # the request that is in it is the last one
-            log.info("closing: %d records in flight", len(self.producer))
+            log.info("closing: %d records in flight", len(self.engine.producer))
         self._chores.stop()
-        self._adoption.stop()
-        self.drain.close()
-        left = self.producer.close(settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S)
+        self._reporting.stop()
+        left = self.engine.stop()
         if left:
             log.warning("%d records were not acknowledged in time; they stay in the journal", left)
-        self.drain.close_journals()
+        self._dead_letters.stop()
+        self.quarantine.stop()
+        self.board.stop()
+        self._reports.leave()
+        self.engine.close()
         self.book.stop()
-        self._show_gauges()
-
-    def _release(self, in_flight: InFlight, indexes: list[int]) -> None:
-        self.drain.release(in_flight, indexes)
-
-    # --- chores ---
 
     def _take_snapshot(self) -> None:
         snapshot = self._snapshot_file.changed()
-        if snapshot is not None:
-            self._callers = Callers(snapshot, _defaults())
-            metrics.SNAPSHOT_VERSION.set(snapshot.header.version)
-
-    def _adopt(self) -> None:
-        self.drain.adopt(settings.FOREBAY_JOURNAL_DIR, **_journal_sizes())
-
-    def _show_gauges(self) -> None:
-        flush_all()
-        metrics.IN_FLIGHT_EVENTS.set(len(self.producer))
-        metrics.JOURNAL_USED_BYTES.set(self.journal.used_bytes)
-        metrics.JOURNAL_UTILISATION_RATIO.set(self.journal.used_bytes / self.journal.max_bytes)
-        metrics.JOURNAL_PENDING_EVENTS.set(self.drain.pending)
-        metrics.QUOTA_REDIS_AVAILABLE.set(self.book.redis_available)
-        if self._callers is not None:
-            built_wall_s = self._callers.snapshot.header.built_wall_ms / 1000
-            metrics.SNAPSHOT_AGE_SECONDS.set(time.time() - built_wall_s)
-
-    def _publish_recent(self) -> None:
-        taken = self.recent.take()
-        if not taken:
+        if snapshot is None:
             return
-        pipe = self.redis.pipeline(transaction=False)
-        for tenant, recent in taken.items():
-            pipe.zincrby(BUSIEST_TENANTS, recent.count, tenant)
-            pipe.lpush(recent_key(tenant), *recent.sample)
-            pipe.ltrim(recent_key(tenant), 0, SAMPLE_EVENTS - 1)
-            pipe.expire(recent_key(tenant), RECENT_KEPT_S)
-        _unless_away(pipe.execute)
+        self._callers = Callers(snapshot, _defaults())
+        metrics.SNAPSHOT_VERSION.set(snapshot.header.version)
+        self.board.apply(snapshot.header.overrides)
+        with self.lane_lock:
+            self.engine.flows.obey(snapshot.header.overrides)
 
-    def _publish_key_uses(self) -> None:
-        uses, self.key_uses = self.key_uses, {}
-        if uses:
-            _unless_away(lambda: self.redis.hset(LAST_USED_HASH, mapping={str(key): at for key, at in uses.items()}))
+    def _breaker_moved(self, breaker: Breaker, old: State, new: State, cause: str) -> None:
+        """What is queued behind a breaker that opens would overtake what it sends back."""
+        if new in (State.OPEN, State.FORCED_OPEN):
+            self.engine.purge()
 
 
 _lock = threading.Lock()
@@ -232,35 +220,9 @@ def _forget_worker() -> None:
 os.register_at_fork(after_in_child=_forget_worker)
 
 
-def _redis() -> redis.Redis:
+def _redis(url: str) -> redis.Redis:
     timeout_s = settings.FOREBAY_REDIS_TIMEOUT_MS / 1000
-    return redis.Redis.from_url(
-        settings.FOREBAY_REDIS_URL, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=NO_RETRY
-    )
-
-
-def _unless_away(call: Callable[[], object]) -> None:
-    """For what Redis may miss: nothing of it is an event, and what is missed now comes again."""
-    try:
-        call()
-    except redis.RedisError as error:
-        log.debug("Redis does not answer: %s", error)
-
-
-def _new_journal() -> Journal:
-    """Without room for a journal there is no worker, and nothing is accepted; the next request tries again."""
-    try:
-        return Journal.create(settings.FOREBAY_JOURNAL_DIR, **_journal_sizes())
-    except OSError as error:
-        detail = f"The journal cannot be made in {settings.FOREBAY_JOURNAL_DIR}: {error.strerror}"
-        raise Unavailable("journal_unwritable", detail) from error
-
-
-def _journal_sizes() -> dict[str, int]:
-    return {
-        "segment_bytes": settings.FOREBAY_JOURNAL_SEGMENT_BYTES,
-        "max_bytes": settings.FOREBAY_JOURNAL_MAX_BYTES,
-    }
+    return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=NO_RETRY)
 
 
 def _event_limits() -> EventLimits:

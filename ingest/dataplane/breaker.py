@@ -77,7 +77,7 @@ class Transition(msgspec.Struct, frozen=True):
 OnTransition = Callable[["Breaker", State, State, str], None]
 
 
-def _tell_nobody(breaker: "Breaker", old: State, new: State, cause: str) -> None:
+def tell_nobody(breaker: "Breaker", old: State, new: State, cause: str) -> None:
     """For whoever only asks."""
 
 
@@ -116,7 +116,7 @@ class Breaker:
         topic: str,
         limits: BreakerLimits,
         now_s: Callable[[], float] = time.monotonic,
-        on_transition: OnTransition = _tell_nobody,
+        on_transition: OnTransition = tell_nobody,
     ) -> None:
         self.topic = topic
         self.state, self.epoch, self.allows_direct = State.CLOSED, 0, True

@@ -12,13 +12,14 @@ from ingest.dataplane.routing import Defaults, TenantRouter
 
 
 class Caller(NamedTuple):
-    """One key and its tenant. `label` is the tenant's name in metrics."""
+    """One key and its tenant. `label` is the tenant's name in metrics, `policy_version` that of its rules."""
 
     tenant: TenantPolicy
     key: KeyPolicy
     router: TenantRouter
     label: str
     meters: dict[str, TenantMeter]
+    policy_version: int
 
     def meter(self, dialect: str) -> TenantMeter:
         """The metrics of this tenant for one dialect."""
@@ -57,4 +58,4 @@ class Callers:
             router = TenantRouter(tenant.name, tenant.delivery, header.rules, self.topics, self._defaults)
             self._routers[tenant.name] = router
         label = tenant.name if tenant.name in self._labelled else OTHER_TENANTS
-        return Caller(tenant, key, router, label, {})
+        return Caller(tenant, key, router, label, {}, header.version)

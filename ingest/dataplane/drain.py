@@ -1,53 +1,70 @@
 """How a backlog leaves: pending records of this worker's journal, and of dead workers' it has adopted, are produced.
 
-Data plane. One thread a worker. A (tenant, topic) with a backlog is *behind*: the lane only appends its new events and
-the drain alone produces them, until none is left; so nothing overtakes. Both decide under the lane lock.
+Data plane. One thread a worker, which turns to the flows that are behind one after another, so that none waits for a
+larger one; within a flow the oldest leaves first. What may leave is decided under the lane lock, as for the lane.
 """
 
 import contextlib
 import logging
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError
 
 from ingest.dataplane import metrics
-from ingest.dataplane.delivery import InFlight, Origin
-from ingest.dataplane.journal import Journal, JournalLocked, orphans
+from ingest.dataplane.flow import Flow, Waiting
+from ingest.dataplane.flows import Flows
+from ingest.dataplane.journal import Journal, Origin
+from ingest.dataplane.journal_lock import JournalLocked, orphans
 from ingest.dataplane.partitioning import UNASSIGNED
 from ingest.dataplane.policy import TopicPolicy
-from ingest.dataplane.producer import EventProducer
-from ingest.dataplane.segments import IN_FLIGHT, PENDING, Accept
+from ingest.dataplane.segments import IN_FLIGHT, Accept, DamagedFrame, Record
+from ingest.dataplane.suspects import Suspects
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.05
-# A topic whose records have just come back is left alone for this long.
-BACK_OFF_S = 1.0
+COMPACT_EVERY_S = 1.0
+# What one flow may produce before the next one's turn.
+TURN_BYTES = 256 << 10
+TURN_STEPS = 256
+
+
+class Step(NamedTuple):
+    """One ACCEPT's records for one topic: what a drain produces at once, and one call to the breakers."""
+
+    origin: Origin
+    accept: Accept
+    indexes: list[int]
+    size_bytes: int
 
 
 class Drain:
-    """The backlog of one worker. `behind` counts pending records by (tenant, topic); the lane lock guards it."""
+    """The backlog of one worker."""
 
     def __init__(
         self,
         lane_lock: threading.Lock,
-        producer: EventProducer,
-        completed: "deque[InFlight]",
+        flows: Flows,
+        suspects: Suspects,
         topics: Callable[[], dict[str, TopicPolicy]],
-        own: Journal,
+        *,
+        max_age_s: float,
         now_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
     ) -> None:
-        self.behind: Counter[tuple[str, str]] = Counter()
-        self.own = own
         self.adopted: list[Journal] = []
         self._lane_lock = lane_lock
-        self._producer = producer
-        self._completed = completed
+        self._flows = flows
+        self._suspects = suspects
         self._topics = topics
+        self._max_age_s = max_age_s
         self._now_s = now_s
-        self._not_before_s: dict[str, float] = {}
+        self._wall_s = wall_s
+        self._compact_at_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._drain_for_ever, name="drain", daemon=True)
 
@@ -60,18 +77,9 @@ class Drain:
         self._stop.set()
         self._thread.join()
 
-    def release(self, in_flight: InFlight, indexes: list[int]) -> None:
-        """On the poll thread: records came back. They are pending again and their (tenant, topic) is behind."""
-        if not indexes:
-            return
-        with self._lane_lock:
-            in_flight.journal.mark(in_flight.segment, in_flight.at, in_flight.sequence, indexes, PENDING)
-            self.behind[in_flight.tenant, in_flight.topic] += len(indexes)
-            self._not_before_s[in_flight.topic] = self._now_s() + BACK_OFF_S
-
     def adopt(self, root: Path, *, segment_bytes: int, max_bytes: int) -> None:
         """Take over the journals of dead workers. Several processes may try: the lock decides."""
-        known = {journal.name for journal in self._journals()}
+        known = {journal.name for journal in self.journals()}
         for directory in orphans(root):
             if directory.name in known:
                 continue
@@ -79,95 +87,142 @@ class Drain:
                 self._take_over(Journal.adopt(directory, segment_bytes=segment_bytes, max_bytes=max_bytes))
 
     def visit_all(self) -> None:
-        """Produce what can leave every journal, and let go of those that are done. On the drain thread."""
-        for journal in self._journals():
+        """Give every flow that is behind its turn, look after suspects and old segments. On the drain's thread."""
+        self._suspects.visit()
+        topics, began_s = self._topics(), self._now_s()
+        for flow in tuple(self._flows.behind.values()):
             try:
-                self._visit(journal)
-            except Exception:  # one journal that cannot be read must not keep the others
-                log.exception("journal %s: its backlog could not be drained; it is tried again", journal.name)
+                self._visit(flow, topics, began_s)
+            except (DamagedFrame, OSError):  # one journal that cannot be read must not keep the others
+                log.exception("%s of %s could not be drained; it is tried again", flow.topic, flow.tenant)
+        if began_s >= self._compact_at_s:
+            self._compact_at_s = began_s + COMPACT_EVERY_S
+            self._tidy_journals()
 
     @property
     def pending(self) -> int:
         """Records that wait, in this worker's journal and in those it has adopted."""
-        return sum(journal.pending for journal in self._journals())
+        return sum(journal.pending for journal in self.journals())
+
+    def journals(self) -> list[Journal]:
+        """Those of dead workers first, then this worker's own."""
+        return [*self.adopted, self._flows.own]
 
     def close_journals(self) -> None:
         """After the last settlement: let all journals go."""
-        for journal in self._journals():
+        for journal in self.journals():
             journal.close()
 
     def _take_over(self, journal: Journal) -> None:
         log.info("journal %s: adopted with %d pending events", journal.name, journal.pending)
         metrics.JOURNAL_ADOPTED.inc()
         metrics.JOURNAL_DAMAGED_FRAMES.inc(journal.damaged_frames)
-        waiting: Counter[tuple[str, str]] = Counter()
-        for _, _, accept, indexes in journal.backlog():
-            waiting.update((accept.tenant, accept.records[index][0]) for index in indexes)
+        for segment, accept, indexes in journal.backlog():
+            by_topic: dict[str, list[int]] = {}
+            for index in indexes:
+                by_topic.setdefault(_topic(accept, index), []).append(index)
+            with self._lane_lock:
+                for topic, waiting in by_topic.items():
+                    flow = self._flows.of(accept.tenant, topic)
+                    self._flows.wait(flow, (journal, segment, accept.sequence), waiting)
         with self._lane_lock:
-            self.behind.update(waiting)
             self.adopted.append(journal)
-
-    def _journals(self) -> list[Journal]:
-        return [*self.adopted, self.own]
 
     def _drain_for_ever(self) -> None:
         while not self._stop.wait(IDLE_S):
-            self.visit_all()
+            try:
+                self.visit_all()
+            except Exception:  # a defect in one visit must not end all later ones
+                log.exception("the drain failed; it goes on")
 
-    def _visit(self, journal: Journal) -> None:
-        if journal.pending:
-            self._drain_once(journal)
-        elif journal is not self.own and not journal.unsettled:
-            self.adopted.remove(journal)
-            journal.close()
-
-    def _drain_once(self, journal: Journal) -> None:
-        """One pass over the backlog, oldest first, until librdkafka's queue is full.
-
-        What can be produced is decided by the state at its beginning: a topic that is verified, or whose back-off ends,
-        in the middle of a pass has older records before that point, and waits for the next one."""
-        topics, began_s = self._topics(), self._now_s()
-        if not self._can_anything_leave(topics, began_s):
-            return
-        for segment, at, accept, indexes in journal.backlog():
-            origin = (journal, segment, at, accept.sequence)
-            if self._stop.is_set() or not self._produce(origin, accept, indexes, topics, began_s):
+    def _visit(self, flow: Flow, topics: dict[str, TopicPolicy], began_s: float) -> None:
+        """One turn of a flow: what can be produced is decided by the topics as they were when it began."""
+        steps = size_bytes = 0
+        while steps < TURN_STEPS and size_bytes < TURN_BYTES and not self._stop.is_set():
+            with self._lane_lock:
+                waiting = flow.first()
+                if waiting is None:
+                    self._flows.caught_up(flow)
+                    return
+                sequence = waiting.first()
+            step = self._step(flow, waiting, sequence)
+            if step is None:
+                with self._lane_lock:
+                    waiting.pop()
+                continue
+            if self._wall_s() - step.accept.accepted_wall_ms / 1000 > self._max_age_s:
+                self._give_up(flow, waiting, step)
+            elif not self._produce(flow, waiting, step, topics, began_s):
                 return
+            steps, size_bytes = steps + 1, size_bytes + step.size_bytes
 
-    def _can_anything_leave(self, topics: dict[str, TopicPolicy], began_s: float) -> bool:
-        """Spares the reading of a whole backlog, twenty times a second, while all of its topics wait."""
-        with self._lane_lock:
-            return any(name in topics and self._not_before_s.get(name, 0.0) <= began_s for _, name in self.behind)
+    def _step(self, flow: Flow, waiting: Waiting, sequence: int) -> Step | None:
+        """What of the oldest ACCEPT waits; None where nothing of it does any more."""
+        journal = waiting.journal
+        segment = journal.segment_of(sequence)
+        if segment is None:
+            return None
+        accept = journal.read(segment, sequence)
+        indexes = [index for index in segment.pending_of(accept) if _topic(accept, index) == flow.topic]
+        size_bytes = len(indexes) * segment.sizes_bytes[segment.index_of(sequence)]
+        return Step((journal, segment, accept.sequence), accept, indexes, size_bytes) if indexes else None
 
     def _produce(
-        self, origin: Origin, accept: Accept, indexes: list[int], topics: dict[str, TopicPolicy], began_s: float
+        self, flow: Flow, waiting: Waiting, step: Step, topics: dict[str, TopicPolicy], began_s: float
     ) -> bool:
-        """Produce one ACCEPT's pending records whose topics can take them; False when the queue is full."""
-        by_topic: dict[str, list[int]] = {}
-        for index in indexes:
-            by_topic.setdefault(accept.records[index][0], []).append(index)
+        """Produce a step if it may leave; False ends the flow's turn."""
+        topic = topics.get(flow.topic)
         with self._lane_lock:
-            return all(
-                self._produce_topic(origin, accept, topics[name], chosen)
-                for name, chosen in by_topic.items()
-                if name in topics and self._not_before_s.get(name, 0.0) <= began_s
+            if topic is None or flow.not_before_s > began_s:
+                return False
+            if flow.must_settle and flow.handed != flow.done:
+                return False
+            if not self._flows.may_leave(flow, step.size_bytes):
+                return False
+            flow.must_settle = False
+            _take(flow, waiting, step)
+            journal, segment, sequence = step.origin
+            journal.mark(segment, sequence, step.indexes, IN_FLIGHT)
+            records = _placed(step.accept, topic)
+            left = self._flows.hand_over(
+                flow, step.origin, records, step.indexes, step.accept.accepted_wall_ms, step.size_bytes
             )
-
-    def _produce_topic(self, origin: Origin, accept: Accept, topic: TopicPolicy, indexes: list[int]) -> bool:
-        # Records routed before the topic was seen have a partition out of as many as it should have had.
-        records = [
-            (name, partition if partition < topic.partitions else UNASSIGNED, key, value)
-            for name, partition, key, value in accept.records
-        ]
-        journal, segment, at, sequence = origin
-        journal.mark(segment, at, sequence, indexes, IN_FLIGHT)
-        in_flight = InFlight(self._completed, origin, accept.tenant, topic.name, indexes)
-        left = in_flight.produce(self._producer.produce, records, accept.accepted_wall_ms)
-        journal.mark(segment, at, sequence, left, PENDING)
-        self._caught_up(accept.tenant, topic.name, len(indexes) - len(left))
+            if left:
+                self._flows.put_back(flow, step.origin, left)
         return not left
 
-    def _caught_up(self, tenant: str, topic: str, count: int) -> None:
-        self.behind[tenant, topic] -= count
-        if self.behind[tenant, topic] <= 0:
-            del self.behind[tenant, topic]
+    def _give_up(self, flow: Flow, waiting: Waiting, step: Step) -> None:
+        """It has waited for as long as it may: an operator decides what becomes of it."""
+        with self._lane_lock:
+            _take(flow, waiting, step)
+        code = KafkaError._MSG_TIMED_OUT
+        reason = flow.parked.detail if flow.parked else "waited in the journal for longer than it may"
+        self._suspects.give_up(flow, step.origin, step.indexes, KafkaError(code, reason))
+
+    def _tidy_journals(self) -> None:
+        for journal in self.journals():
+            try:
+                metrics.JOURNAL_REWRITTEN_SEGMENTS.inc(journal.compact())
+            except (DamagedFrame, OSError):
+                log.exception("journal %s: a segment could not be rewritten", journal.name)
+            if journal is not self._flows.own and journal.is_finished:
+                self.adopted.remove(journal)
+                journal.close()
+
+
+def _take(flow: Flow, waiting: Waiting, step: Step) -> None:
+    waiting.pop()
+    flow.pending -= len(step.indexes)
+
+
+def _topic(accept: Accept, index: int) -> str:
+    record = accept.records[index]
+    return record[0] if record is not None else ""
+
+
+def _placed(accept: Accept, topic: TopicPolicy) -> list[Record | None]:
+    """Records routed before the topic was seen have a partition out of as many as it should have had."""
+    return [
+        record and (record[0], record[1] if record[1] < topic.partitions else UNASSIGNED, *record[2:])
+        for record in accept.records
+    ]

@@ -6,10 +6,13 @@ Data plane; stateless. docs/errors.md says for each code what to do about it.
     ├── Unauthenticated     401   missing_key, malformed_key, unknown_key, expired_key, revoked_key
     ├── Forbidden           403   missing_scope, address_not_allowed, tenant_suspended
     ├── BadRequest          400   empty_body, malformed_json, empty_batch, ..., and an event's code for a single event
+    ├── Conflict            409   idempotency_in_progress, duplicate_in_progress, idempotency_answer_not_kept
+    ├── LengthRequired      411   length_required
     ├── TooLarge            413   body_too_large, too_many_events, batch_exceeds_burst
     ├── UnsupportedMedia    415   unsupported_encoding
     ├── MethodNotAllowed    405   method_not_allowed
     ├── Undeliverable       422   undeliverable
+    ├── KeyReused           422   idempotency_key_reused
     ├── Throttled           429   quota_exceeded, address_limit_exceeded
     ├── InternalError       500   internal_error
     └── Unavailable         503   journal_full, journal_unwritable, too_many_bodies, no_snapshot, ...
@@ -84,7 +87,29 @@ class BadRequest(Refused):
         "empty_batch",
         "all_events_rejected",
         "unknown_delivery",
+        "invalid_idempotency_key",
     }
+
+
+class Conflict(Refused):
+    """The same request, or one of its events, came before. While that one is not answered, `retry_after_s` is set."""
+
+    status = 409
+    codes = frozenset({"idempotency_in_progress", "duplicate_in_progress", "idempotency_answer_not_kept"})
+
+
+class LengthRequired(Refused):
+    """Whether its body is whole cannot be told."""
+
+    status = 411
+    codes = frozenset({"length_required"})
+
+
+class KeyReused(Refused):
+    """An Idempotency-Key stands for one request; this is another."""
+
+    status = 422
+    codes = frozenset({"idempotency_key_reused"})
 
 
 class Undeliverable(Refused):
@@ -134,7 +159,15 @@ class Unavailable(Refused):
 
     status = 503
     codes = frozenset(
-        {"journal_full", "journal_unwritable", "too_many_bodies", "no_snapshot", "shutting_down", "sample_unavailable"}
+        {
+            "journal_full",
+            "journal_share_exceeded",
+            "journal_unwritable",
+            "too_many_bodies",
+            "no_snapshot",
+            "shutting_down",
+            "sample_unavailable",
+        }
     )
     retry_after_s = 1.0
 
@@ -150,6 +183,9 @@ REFUSALS: tuple[type[Refused], ...] = (
     Unauthenticated,
     Forbidden,
     BadRequest,
+    Conflict,
+    LengthRequired,
+    KeyReused,
     Undeliverable,
     MethodNotAllowed,
     TooLarge,

@@ -1,29 +1,30 @@
 """The journal: every accepted event that Kafka has not yet acknowledged, in files that outlive a killed process.
 
 Data plane (ADR 0008). One directory per worker, held by a lock on it; the lane appends ACCEPTs, the poll thread
-SETTLEs, the drain reads; one lock of its own guards the state. A segment is unlinked once it and all before it are
-settled, for a later segment may hold the SETTLEs of an earlier one.
+SETTLEs, the drain reads; one lock of its own guards the state. A segment is unlinked once it is settled and none that
+is not settled has a SETTLE in it.
 """
 
-import fcntl
 import logging
 import os
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
 
+from ingest.dataplane import compaction
 from ingest.dataplane.errors import Unavailable
-from ingest.dataplane.ledger import Account
+from ingest.dataplane.journal_lock import LOCK_NAME, lock, lock_new
+from ingest.dataplane.ledger import Account, Ending, Ledger
+from ingest.dataplane.replay import replay
 from ingest.dataplane.segments import (
     IN_FLIGHT,
     MAGIC,
-    PENDING,
-    SETTLED,
     Accept,
-    DamagedFrame,
+    Checkpoint,
+    Counts,
+    Entry,
     Record,
     Segment,
     Settle,
@@ -32,20 +33,18 @@ from ingest.dataplane.segments import (
 
 log = logging.getLogger(__name__)
 
-LOCK_NAME = "lock"
 # The end of each segment that only SETTLEs may use, so that a full disk never keeps a journal from shrinking.
 SETTLE_RESERVE_BYTES = 1 << 20
-
+# What one tenant may take of a journal while others use it too.
+TENANT_SHARE = 0.2
+SHARED_WITHIN_MS = 60_000
+_NONE: dict[str, int] = {}
 
 Range = tuple[Segment, int, int]
 """Segment, first sequence, count."""
 
-Origin = tuple["Journal", Segment, int, int, Account]
-"""Journal, segment, the ACCEPT's first byte in it, its first sequence, the account it is counted in."""
-
-
-class JournalLocked(Exception):
-    """Another process holds this directory."""
+Origin = tuple["Journal", Segment, int]
+"""Journal, segment, and the first sequence of an ACCEPT in it."""
 
 
 class Journal:
@@ -57,79 +56,127 @@ class Journal:
         self.segment_bytes = segment_bytes
         self.max_bytes = max_bytes
         self.damaged_frames = 0
+        self.ledger = Ledger()
+        self.written = 0
         self._lock = threading.Lock()
         self._lock_fd = lock_fd
         self._segments: list[Segment] = []
         self._next_sequence = 0
         self._next_ordinal = 0
+        self._live_bytes: dict[str, int] = {}
+        self._appended_wall_ms: dict[str, int] = {}
+        self._uncounted: dict[tuple[str, int], Account] = {}
 
     @classmethod
     def create(cls, root: Path, *, segment_bytes: int, max_bytes: int) -> "Journal":
         """A new, empty directory under `root`. Raises OSError when there is no room for its first segment."""
         directory = root / str(uuid.uuid4())
         directory.mkdir(parents=True)
-        journal = cls(directory, _lock_new(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
-        with journal._let_go_on_error():
+        journal = cls(directory, lock_new(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
+        try:
             journal._add_segment(segment_bytes)
+        except BaseException:
+            os.close(journal._lock_fd)
+            raise
         return journal
 
     @classmethod
     def adopt(cls, directory: Path, *, segment_bytes: int, max_bytes: int) -> "Journal":
         """Take over what a dead process left. Raises JournalLocked while its owner lives."""
-        journal = cls(directory, _lock(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
-        paths = sorted(directory.glob("*.segment"))
-        with journal._let_go_on_error():
-            for path in paths:
-                journal._replay(path, is_last=path == paths[-1])
+        journal = cls(directory, lock(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
+        try:
+            journal._take_over()
+        except BaseException:  # it must not stay locked: its next adopter may be this very process
+            os.close(journal._lock_fd)
+            raise
         return journal
 
     # --- written by the lane ---
 
-    def append(self, tenant: str, accepted_wall_ms: int, records: list[Record]) -> tuple[Segment, int, int]:
-        """Append one request's records as in flight: all of them or none. Returns the segment, the frame's place and
-        the first sequence. Raises Unavailable when the journal is full or its disk is. Blocks for one write only."""
+    def append(
+        self,
+        tenant: str,
+        accepted_wall_ms: int,
+        records: list[Record],
+        *,
+        policy_version: int = 0,
+        rejections: Mapping[str, int] = _NONE,
+        dropped: Mapping[str, int] = _NONE,
+    ) -> Origin:
+        """Append one request's records as in flight: all of them or none; and what else became of its events. Raises
+        Unavailable when the journal or its disk is full, or the tenant's share of it. Blocks for one write only."""
         with self._lock:
             if not self._segments:
                 raise Unavailable("shutting_down", "This worker is going away; send it again, another will answer")
-            sequence = self._next_sequence
-            header, payload = frame(Accept(sequence, accepted_wall_ms, tenant, records))
-            segment = self._segment_for(len(header) + len(payload))
+            sequence, count = self._next_sequence, len(records)
+            entry = Accept(sequence, accepted_wall_ms, tenant, records, policy_version, rejections, dropped)  # type: ignore[arg-type]  # a list of records is one of records or None
+            header, payload = frame(entry)
+            frame_bytes = len(header) + len(payload)
+            self._check_share(tenant, frame_bytes, accepted_wall_ms)
+            segment = self._segment_for(frame_bytes)
             try:
                 at = segment.write(header, payload)
             except OSError as error:
                 raise Unavailable("journal_unwritable", f"The journal cannot be written: {error.strerror}") from error
-            segment.add(len(records), IN_FLIGHT)
-            self._next_sequence += len(records)
-            return segment, at, sequence
+            account = self.ledger.account(tenant, accepted_wall_ms)
+            account.accept(count, rejections, dropped)
+            if count:
+                record_bytes = frame_bytes // count
+                segment.add(sequence, at, count, IN_FLIGHT, account, record_bytes)
+                self._live_bytes[tenant] = self._live_bytes.get(tenant, 0) + count * record_bytes
+                self._next_sequence += count
+            self.written += 1
+            return self, segment, sequence
 
-    def mark(self, segment: Segment, at: int, sequence: int, indexes: Iterable[int], state: int) -> None:
+    def mark(self, segment: Segment, sequence: int, indexes: Iterable[int], state: int) -> None:
         """Set the state of records of one ACCEPT: PENDING when they are in nobody's hands, IN_FLIGHT when they are
         librdkafka's, HELD when sending them again is no use."""
         with self._lock:
             for index in indexes:
                 segment.change(sequence + index, 1, state)
-            if state == PENDING:
-                segment.drained_to_bytes = min(segment.drained_to_bytes, at)
+
+    def count(self, delta: Account) -> None:
+        """Add to an account what has no record of its own; written with the next `write_counts`."""
+        with self._lock:
+            at = (delta.tenant, delta.minute)
+            known = self._uncounted.get(at)
+            if known is None:
+                self._uncounted[at] = delta
+            else:
+                known.add(delta)
 
     # --- written by the poll thread ---
 
-    def settle(self, settled: list[Range]) -> int:
-        """Settle ranges (segment, first sequence, count) with one SETTLE record; returns how many records that settled.
+    def settle(self, ranges: list[Range], ending: Ending = Ending.DELIVERED, reason: str = "") -> int:
+        """Settle ranges with one SETTLE record; returns how many records that settled.
 
         Without room for the record the ranges are settled in memory only: a crash then sends them again, which is
         allowed, while keeping the segments would fill the disk for good, which is not."""
-        merged = _merged(settled)
         with self._lock:
-            count = sum(segment.settle(first, size) for segment, first, size in merged)
-            header, payload = frame(Settle([(first, size) for _, first, size in merged]))
-            try:
-                self._settle_segment(len(header) + len(payload)).write(header, payload)
-            except OSError:
-                log.exception("journal %s: a SETTLE was not written; a crash would send its records again", self.name)
+            count = 0
+            holder = self._write_ending(Settle(_merged(ranges), ending, reason))
+            for segment, first, size in ranges:
+                for account, settled, live_bytes in segment.settle(first, size):
+                    account.settle(settled, ending, reason)
+                    self.ledger.touch(account)
+                    self._live_bytes[account.tenant] = self._live_bytes.get(account.tenant, 0) - live_bytes
+                    count += settled
+                if holder is not None and holder is not segment:
+                    segment.settled_in.add(holder.ordinal)
             self._unlink_settled()
             return count
 
-    # --- read by the drain ---
+    def write_counts(self) -> None:
+        """Write and fold what `count` has gathered: a killed process loses what came after the last call."""
+        if not self._uncounted:
+            return
+        with self._lock:
+            deltas, self._uncounted = list(self._uncounted.values()), {}
+            self._write_ending(Counts(deltas))
+            for delta in deltas:
+                self.ledger.at(delta.tenant, delta.minute).add(delta)
+
+    # --- read by the drain and by others ---
 
     @property
     def pending(self) -> int:
@@ -146,51 +193,100 @@ class Journal:
         """Bytes appended and still kept."""
         return sum(segment.size_bytes for segment in tuple(self._segments))
 
-    def backlog(self) -> Iterator[tuple[Segment, int, Accept, list[int]]]:
-        """Every ACCEPT with pending records, oldest first: its segment, its place, itself, the pending indexes."""
-        for segment in tuple(self._segments):
-            if not segment.pending:
-                continue
-            for at, next_at, entry in segment.entries(segment.drained_to_bytes, segment.size_bytes):
-                indexes = self._pending_indexes(segment, entry)
-                if indexes and isinstance(entry, Accept):
-                    yield segment, at, entry, indexes
-                self._pass(segment, at, next_at, entry)
-                if not segment.pending:
-                    break
+    @property
+    def live_bytes(self) -> dict[str, int]:
+        """Bytes of unsettled records by tenant."""
+        with self._lock:
+            return {tenant: size for tenant, size in self._live_bytes.items() if size}
 
-    def read(self, segment: Segment, at: int) -> Accept:
-        """The ACCEPT at a place that `append` returned."""
-        entry = segment.read(at)
-        assert isinstance(entry, Accept)  # noqa: S101 - a place that append returned holds nothing else
-        return entry
+    @property
+    def damaged_segments(self) -> int:
+        """Files that were set aside, or will be."""
+        return len(list(self.directory.glob("*.damaged"))) + sum(one.is_damaged for one in tuple(self._segments))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing of it is needed: every record is settled and every account is kept elsewhere."""
+        return not self.unsettled and not self.ledger.accounts and not self._uncounted
+
+    def backlog(self) -> Iterator[tuple[Segment, Accept, list[int]]]:
+        """Every ACCEPT with pending records, oldest first: its segment, itself, the pending indexes."""
+        for segment in tuple(self._segments):
+            for sequence in tuple(segment.starts) if segment.pending else ():
+                accept = self.read(segment, sequence)
+                indexes = segment.pending_of(accept)
+                if indexes:
+                    yield segment, accept, indexes
+
+    def read(self, segment: Segment, sequence: int) -> Accept:
+        """The ACCEPT that holds a record. Raises DamagedFrame."""
+        with self._lock:  # the segment may be rewritten meanwhile
+            return segment.accept_of(sequence)
+
+    def segment_of(self, sequence: int) -> Segment | None:
+        """The segment that holds a record; None when it is settled and gone."""
+        with self._lock:
+            return next((one for one in self._segments if one.first_sequence <= sequence < one.end_sequence), None)
+
+    def confirm(self, accounts: Iterable[Account]) -> None:
+        """These are kept elsewhere for good, and their minutes are over."""
+        with self._lock:
+            self.ledger.forget(accounts)
+
+    def compact(self) -> int:
+        """Give back the space of what is settled in segments that a few records pin; returns how many that were."""
+        done = 0
+        for segment in tuple(self._segments[:-1]):
+            if compaction.is_worth_rewriting(segment) and not segment.is_damaged:
+                done += self._rewrite(segment)
+        return done
+
+    def sync(self) -> int:
+        """Bring what is written to the disk; returns the count of writes that are surely there. Blocks, so it is
+        called outside of the lane lock. Raises OSError."""
+        with self._lock:
+            written = self.written
+            fds = [os.dup(segment.fd) for segment in self._segments if segment.is_unsynced]
+            is_new = any(segment.is_new for segment in self._segments)
+            for segment in self._segments:
+                segment.is_unsynced = segment.is_new = False
+        try:
+            for fd in fds:
+                os.fdatasync(fd)
+            if is_new:
+                _sync_directory(self.directory)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return written
 
     def close(self) -> None:
         """Let go of the directory; remove it when nothing in it is needed. Only once: then it may be another's."""
+        self.write_counts()
         with self._lock:
             if self._lock_fd < 0:
                 return
-            is_needed = any(segment.unsettled for segment in self._segments)
+            is_finished = self.is_finished
             for segment in self._segments:
-                os.close(segment.fd) if is_needed else segment.dispose()
+                segment.dispose() if is_finished else segment.close()
             self._segments.clear()
-            if not is_needed:
+            if is_finished:
                 self._remove_directory()
             os.close(self._lock_fd)
             self._lock_fd = -1
 
     # --- inside ---
 
-    @contextmanager
-    def _let_go_on_error(self) -> Iterator[None]:
-        """A journal that could not be opened must not stay locked: its next adopter may be this very process."""
-        try:
-            yield
-        except BaseException:
-            for segment in self._segments:
-                os.close(segment.fd)
-            os.close(self._lock_fd)
-            raise
+    def _take_over(self) -> None:
+        for left in self.directory.glob(f"*{compaction.SUFFIX}"):
+            left.unlink()
+        replayed = replay(self.directory, self.segment_bytes)
+        self._segments, self.ledger = replayed.segments, replayed.ledger
+        self._next_sequence, self._next_ordinal = replayed.next_sequence, replayed.next_ordinal
+        self.damaged_frames = replayed.damaged_frames
+        if not self._segments or not replayed.begins_with_checkpoint:
+            self._add_segment(SETTLE_RESERVE_BYTES)
+        self._unlink_settled()
 
     def _remove_directory(self) -> None:
         (self.directory / LOCK_NAME).unlink(missing_ok=True)
@@ -199,28 +295,25 @@ class Journal:
         except OSError:
             log.warning("journal %s: its directory is kept, something else is in it", self.name)
 
-    def _pending_indexes(self, segment: Segment, entry: Accept | Settle) -> list[int]:
-        if isinstance(entry, Settle):
-            return []
-        start = entry.sequence - segment.first_sequence
-        states = segment.states[start : start + len(entry.records)]
-        return [index for index, state in enumerate(states) if state == PENDING]
-
-    def _pass(self, segment: Segment, at: int, next_at: int, entry: Accept | Settle) -> None:
-        """The next scan starts behind this entry, unless something in or before it is pending (again)."""
-        with self._lock:
-            if segment.drained_to_bytes == at and not self._pending_indexes(segment, entry):
-                segment.drained_to_bytes = next_at
+    def _check_share(self, tenant: str, frame_bytes: int, wall_ms: int) -> None:
+        """The share binds only while somebody else wants the room."""
+        self._appended_wall_ms[tenant] = wall_ms
+        if self._live_bytes.get(tenant, 0) + frame_bytes <= self.max_bytes * TENANT_SHARE:
+            return
+        others = (at for name, at in self._appended_wall_ms.items() if name != tenant)
+        if max(others, default=0) > wall_ms - SHARED_WITHIN_MS:
+            raise Unavailable(
+                "journal_share_exceeded",
+                "Your events take up your share of the journal until Kafka acknowledges them; come back later",
+            )
 
     def _segment_for(self, frame_bytes: int) -> Segment:
         segment = self._segments[-1]
-        if segment.size_bytes + frame_bytes <= self.segment_bytes - SETTLE_RESERVE_BYTES:
+        if segment.size_bytes + frame_bytes <= segment.reserved_bytes - SETTLE_RESERVE_BYTES:
             return segment
         reserve_bytes = max(self.segment_bytes, len(MAGIC) + frame_bytes + SETTLE_RESERVE_BYTES)
-        # When all is settled the new segment takes the place of the old ones, whatever the bound leaves.
-        is_needed = any(segment.unsettled for segment in self._segments)
-        kept_bytes = sum(segment.reserved_bytes for segment in self._segments) if is_needed else 0
-        if kept_bytes + reserve_bytes > self.max_bytes:
+        # What is settled goes when the new segment is there, whatever the bound leaves.
+        if sum(one.reserved_bytes for one in self._needed()) + reserve_bytes > self.max_bytes:
             raise Unavailable(
                 "journal_full", "The journal is full: Kafka has not acknowledged what was accepted before"
             )
@@ -231,96 +324,79 @@ class Journal:
         self._unlink_settled()
         return segment
 
-    def _settle_segment(self, frame_bytes: int) -> Segment:
-        segment = self._segments[-1]
-        if segment.size_bytes + frame_bytes <= segment.reserved_bytes and not segment.is_damaged:
-            return segment
-        return self._add_segment(max(self.segment_bytes, len(MAGIC) + frame_bytes))
+    def _write_ending(self, entry: Entry) -> Segment | None:
+        """Write a frame that may use the reserve; returns the segment it is in, None where there was no room."""
+        header, payload = frame(entry)
+        frame_bytes, segment = len(header) + len(payload), self._segments[-1]
+        try:
+            if segment.size_bytes + frame_bytes > segment.reserved_bytes or segment.is_damaged:
+                segment = self._add_segment(SETTLE_RESERVE_BYTES + frame_bytes)
+            segment.write(header, payload)
+        except OSError:
+            log.exception("journal %s: a SETTLE was not written; a crash would send its records again", self.name)
+            return None
+        self.written += 1
+        return segment
 
     def _add_segment(self, reserve_bytes: int) -> Segment:
         # The ordinal tells two segments of one sequence apart, the first of which got nothing but SETTLEs.
         path = self.directory / f"{self._next_sequence:020d}-{self._next_ordinal:08d}.segment"
-        segment = Segment.create(path, self._next_sequence, reserve_bytes)
+        header, payload = frame(Checkpoint(list(self.ledger.accounts.values())))
+        segment = Segment.create(path, self._next_sequence, reserve_bytes + len(header) + len(payload))
+        segment.write(header, payload)
         self._next_ordinal += 1
         self._segments.append(segment)
         return segment
 
+    def _needed(self) -> list[Segment]:
+        """Segments with unsettled records, and those whose SETTLEs such a one needs."""
+        unsettled = [one for one in self._segments if one.unsettled]
+        ordinals = {ordinal for one in unsettled for ordinal in one.settled_in}
+        return [one for one in self._segments if one.unsettled or one.ordinal in ordinals]
+
     def _unlink_settled(self) -> None:
-        while len(self._segments) > 1 and not self._segments[0].unsettled:
-            self._segments.pop(0).dispose()
-
-    def _replay(self, path: Path, *, is_last: bool) -> None:
-        first_sequence, _, ordinal = path.stem.partition("-")
-        segment = Segment.open(path, int(first_sequence))
-        self._segments.append(segment)
-        self._next_ordinal = int(ordinal) + 1
-        self._next_sequence = max(self._next_sequence, segment.first_sequence)
-        try:
-            if not segment.is_of_this_format:
-                raise DamagedFrame(f"{path.name}: not a segment of this format")
-            for _, next_at, entry in segment.entries(len(MAGIC), segment.reserved_bytes):
-                segment.size_bytes = next_at
-                if isinstance(entry, Accept):
-                    segment.add(len(entry.records), PENDING)
-                    self._next_sequence = segment.end_sequence
-                else:
-                    self._apply(entry)
-        except DamagedFrame as error:
-            self._set_aside(segment, is_last=is_last, error=error)
-
-    def _set_aside(self, segment: Segment, *, is_last: bool, error: DamagedFrame) -> None:
-        """The torn end of the last segment was never answered with a 202 and is cut; anything else is kept aside."""
-        if is_last and segment.is_of_this_format and segment.is_torn_at_end(self.segment_bytes):
-            log.warning("journal %s: cut a torn last frame (%s)", self.name, error)
-            segment.cut()
+        if len(self._segments) == 1 or all(one.unsettled for one in self._segments[:-1]):
             return
-        self.damaged_frames += 1
-        segment.is_damaged = True
-        log.error("journal %s: %s; the file will be set aside", self.name, error)
+        needed = {*self._needed(), self._segments[-1]}
+        for segment in self._segments:
+            if segment not in needed:
+                segment.dispose()
+        self._segments = [one for one in self._segments if one in needed]
 
-    def _apply(self, settle: Settle) -> None:
-        for first, count in settle.ranges:
-            for segment in self._segments:
-                start, end = max(first, segment.first_sequence), min(first + count, segment.end_sequence)
-                if start < end:
-                    segment.change(start, end - start, SETTLED)
-
-
-def orphans(root: Path) -> list[Path]:
-    """Directories under `root` that may hold a journal; adopting one tells whether its owner is dead."""
-    return [path for path in sorted(root.iterdir()) if (path / LOCK_NAME).exists()] if root.is_dir() else []
-
-
-def _lock_new(directory: Path) -> int:
-    """The lock of a new directory appears under its name only when it is held, or an adopter could be quicker."""
-    path = directory / f"{LOCK_NAME}.new"
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    path.rename(directory / LOCK_NAME)
-    return fd
+    def _rewrite(self, segment: Segment) -> bool:
+        with self._lock:
+            # What is settled from here on has its SETTLE elsewhere and stays in the new file.
+            before, segment.settled_in = segment.settled_in, set()
+            older = [one for one in self._segments if one.ordinal < segment.ordinal]
+        try:
+            new = compaction.rewritten(segment, older)
+        except OSError as error:
+            log.warning("journal %s: %s cannot be rewritten: %s", self.name, segment.path.name, error.strerror)
+            with self._lock:
+                segment.settled_in |= before
+            return False
+        with self._lock:
+            segment.take_over(new)
+            self._unlink_settled()
+        return True
 
 
-def _lock(directory: Path) -> int:
-    fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another adopter may have finished and removed the file between the two calls above.
-        if os.fstat(fd).st_nlink:
-            return fd
-    except BlockingIOError:
-        pass  # the same answer as for a file that is gone
-    os.close(fd)
-    raise JournalLocked(directory.name)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
-def _merged(ranges: list[Range]) -> list[Range]:
-    """Ranges in order, adjoining ones of a segment as one: a thousand single events become one range."""
-    merged: list[Range] = []
-    last, end = None, -1
-    for segment, first, count in sorted(ranges, key=itemgetter(1)):
-        if segment is last and first == end:
-            merged[-1] = (segment, merged[-1][1], end + count - merged[-1][1])
+def _merged(ranges: list[Range]) -> list[tuple[int, int]]:
+    """First sequences and counts in order, adjoining ranges as one: a thousand single events become one range."""
+    merged: list[tuple[int, int]] = []
+    end = -1
+    for _, first, count in sorted(ranges, key=itemgetter(1)):
+        if first == end:
+            merged[-1] = (merged[-1][0], end + count - merged[-1][0])
         else:
-            merged.append((segment, first, count))
-        last, end = segment, first + count
+            merged.append((first, count))
+        end = first + count
     return merged

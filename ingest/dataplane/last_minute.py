@@ -17,7 +17,7 @@ STEP_S = 5.0
 # Of fewer acknowledgements one slow first batch after a start would be the 99th percentile.
 P99_MIN_OBSERVATIONS = 20
 # A missing or forbidden topic is parked and has its own alert; a purged record is nobody's fault.
-ERROR_FAULTS = frozenset({"cluster", "record"})
+ERROR_FAULTS = frozenset({"cluster", "record", "fatal"})
 
 
 class Growth:

@@ -6,11 +6,21 @@ discarded + pending.
 """
 
 from collections.abc import Iterable, Mapping
+from enum import IntEnum
 
 import msgspec
 
 MINUTE_MS = 60_000
 UNDELIVERABLE = "undeliverable"
+
+
+class Ending(IntEnum):
+    """What became of a record; journals on disk hold the numbers."""
+
+    DELIVERED = 0
+    RETRACTED = 1
+    DEAD_LETTERED = 2
+    DISCARDED = 3
 
 
 class Account(msgspec.Struct, array_like=True, gc=False):
@@ -48,17 +58,58 @@ class Account(msgspec.Struct, array_like=True, gc=False):
         ended = self.delivered + self.dead_lettered + sum(self.dropped.values()) + sum(self.discarded.values())
         return self.accepted - ended
 
+    def accept(self, records: int, rejections: Mapping[str, int], dropped: Mapping[str, int]) -> None:
+        """One request was journaled."""
+        journaled = records + sum(dropped.values())
+        self.received += journaled + sum(rejections.values())
+        self.journaled += journaled
+        _add_all(self.rejections, rejections)
+        _add_all(self.dropped, dropped)
+
+    def settle(self, count: int, ending: Ending, reason: str) -> None:
+        """Records came to their end."""
+        if ending == Ending.DELIVERED:
+            self.delivered += count
+        elif ending == Ending.RETRACTED:
+            self.retracted += count
+        elif ending == Ending.DEAD_LETTERED:
+            self.dead_lettered += count
+        else:
+            _add_all(self.discarded, {reason: count})
+
+    def add(self, other: "Account") -> None:
+        """Add another account's totals to this one's."""
+        self.received += other.received
+        self.journaled += other.journaled
+        self.retracted += other.retracted
+        self.delivered += other.delivered
+        self.dead_lettered += other.dead_lettered
+        _add_all(self.rejections, other.rejections)
+        _add_all(self.dropped, other.dropped)
+        _add_all(self.discarded, other.discarded)
+
+    def become(self, other: "Account") -> None:
+        """Take over another account's totals."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(other, name))
+
 
 class Ledger:
-    """The accounts of one journal. The journal's lock guards every change; `take_changed` may be called by any thread."""
+    """The accounts of one journal, whose lock guards every change; `take_changed` may be called by any thread."""
 
     def __init__(self) -> None:
         self.accounts: dict[tuple[str, int], Account] = {}
         self._changed: dict[tuple[str, int], Account] = {}
+        self._first_minute = 0
 
     def account(self, tenant: str, wall_ms: int) -> Account:
         """The account of a tenant in the minute of a wall-clock time; whoever asks is about to change it."""
-        at = (tenant, wall_ms // MINUTE_MS)
+        return self.at(tenant, wall_ms // MINUTE_MS)
+
+    def at(self, tenant: str, minute: int) -> Account:
+        """The account of a tenant and minute. One that was forgotten would begin again at nothing, so what comes that
+        late is counted in the first minute that cannot have been."""
+        at = (tenant, max(minute, self._first_minute))
         account = self.accounts.get(at)
         if account is None:
             account = self.accounts[at] = Account(*at)
@@ -69,9 +120,16 @@ class Ledger:
         """It has changed."""
         self._changed[account.tenant, account.minute] = account
 
-    def replace(self, accounts: Iterable[Account]) -> None:
-        """What a checkpoint says holds, whatever was folded before it."""
-        self.accounts = {(account.tenant, account.minute): account for account in accounts}
+    def restore(self, accounts: Iterable[Account]) -> None:
+        """What a checkpoint says holds, whatever was folded before it. Records refer to accounts, so these stay."""
+        for account in self.accounts.values():
+            account.become(Account(account.tenant, account.minute))
+        for saved in accounts:
+            self.at(saved.tenant, saved.minute).become(saved)
+
+    def forget_empty(self) -> None:
+        """After a replay: accounts of records that a checkpoint has left behind hold nothing."""
+        self.accounts = {at: account for at, account in self.accounts.items() if account.received}
         self._changed = dict(self.accounts)
 
     def take_changed(self) -> list[Account]:
@@ -91,9 +149,10 @@ class Ledger:
             at = (account.tenant, account.minute)
             if not account.pending and at not in self._changed:
                 self.accounts.pop(at, None)
+                self._first_minute = max(self._first_minute, account.minute + 1)
 
 
-def add_all(totals: dict[str, int], more: Mapping[str, int]) -> None:
+def _add_all(totals: dict[str, int], more: Mapping[str, int]) -> None:
     """Add counts by reason to counts by reason."""
     for reason, count in more.items():
         totals[reason] = totals.get(reason, 0) + count

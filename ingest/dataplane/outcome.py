@@ -11,7 +11,8 @@ from ingest.dataplane.faults import Fault, fault_of
 
 
 class Outcome(msgspec.Struct, gc=False):
-    """What became of a request's events, by index where it matters. `results` are by position among its records."""
+    """What became of a request's events, by index where it matters. `results` are by position among its records.
+    `written` counts the journal's writes up to this request's."""
 
     received_at: str
     decoded: Decoded
@@ -21,6 +22,7 @@ class Outcome(msgspec.Struct, gc=False):
     wanted_ack: bool
     record_indexes: Sequence[int] = ()
     waits_for: Acknowledgements | None = None
+    written: int = 0
     results: Mapping[int, Result] = msgspec.field(default_factory=dict)
 
     def take(self, results: Mapping[int, Result]) -> None:

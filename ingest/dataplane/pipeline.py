@@ -6,34 +6,46 @@ write, and touches neither database, Redis nor log. docs/event-path.md tells the
 
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from ingest.dataplane.acks import AckBudget, Acknowledgements
 from ingest.dataplane.callers import Caller
-from ingest.dataplane.delivery import InFlight
-from ingest.dataplane.drain import Drain
 from ingest.dataplane.errors import BadRequest, EventRejected, Refused, TooLarge, Unavailable, quota_refused
-from ingest.dataplane.event import Decoded, EventLimits, Stamp, check_size, complete, encode, event_ids, rfc3339
+from ingest.dataplane.event import (
+    Decoded,
+    EventLimits,
+    LogEvent,
+    Stamp,
+    check_size,
+    complete,
+    encode,
+    event_ids,
+    rfc3339,
+)
+from ingest.dataplane.flows import Flows
 from ingest.dataplane.journal import Journal
+from ingest.dataplane.ledger import MINUTE_MS, Account
 from ingest.dataplane.outcome import Outcome
 from ingest.dataplane.policy import TopicPolicy
 from ingest.dataplane.recent import RecentEvents
 from ingest.dataplane.routing import Delivery
-from ingest.dataplane.segments import PENDING, Record
+from ingest.dataplane.segments import Record
+from ingest.dataplane.unjournaled import Unjournaled
 from tenants.leases import Allowance
 
 # Compared with every event's delivery; a member of an enumeration takes longer to look up than to compare.
-_ACK = Delivery.ACK.value
+_ACK, _FORGET = Delivery.ACK.value, Delivery.FIRE_AND_FORGET.value
 
 Decode = Callable[[bytes, int], Decoded]
 """A protocol's bytes to events; the number is how many a request may hold. Raises BadRequest."""
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """What the pipeline must know of a request beside its body. `delivery` is the request's own choice, if any."""
+    """What the pipeline must know of a request beside its body. `delivery` is the request's own choice, if any;
+    `duplicates` the eventIds that came before, None where nobody looked."""
 
     caller: Caller
     allowance: Allowance
@@ -42,6 +54,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     peer_address: str
     correlation_id: str
     delivery: str
+    duplicates: frozenset[str] | None = None
 
 
 class Pipeline:
@@ -51,18 +64,14 @@ class Pipeline:
         self,
         limits: EventLimits,
         journal: Journal,
-        drain: Drain,
-        produce: Callable[..., None],
-        completed: "deque[InFlight]",
+        flows: Flows,
         ack_budget: AckBudget,
         recent: RecentEvents,
         received_by: str,
     ) -> None:
         self._limits = limits
         self._journal = journal
-        self._drain = drain
-        self._produce = produce
-        self._completed = completed
+        self._flows = flows
         self._ack_budget = ack_budget
         self._recent = recent
         self._received_by = received_by
@@ -78,10 +87,10 @@ class Pipeline:
         received = len(events) + len(rejected)
         if received > limits.request_max_events:
             detail = f"At most {limits.request_max_events} events go in one request; split it"
-            raise _counted(arrival, received, TooLarge("too_many_events", detail))
+            raise self._counted(arrival, received, TooLarge("too_many_events", detail))
         refusal = arrival.allowance.charge(received, len(body))
         if refusal is not None:
-            raise _counted(arrival, received, quota_refused(refusal))
+            raise self._counted(arrival, received, quota_refused(refusal))
 
         received_wall_ms = time.time_ns() // 1_000_000
         received_at = rfc3339(received_wall_ms)
@@ -96,16 +105,19 @@ class Pipeline:
         )
         remembered, route = caller.router.remembered, caller.router.route
         records: list[Record] = []
+        forgotten: dict[int, Record] = {}
         dropped: dict[int, str] = {}
+        if arrival.duplicates is not None:
+            events, indexes = _without_duplicates(events, indexes, arrival.duplicates, dropped)
         surely_fits_bytes, add = limits.surely_fits_bytes, records.append
-        wants_ack = arrival.delivery == _ACK
-        heeds_route = not arrival.delivery
+        chosen = arrival.delivery
+        wants_ack = chosen == _ACK
         for index, event in zip(indexes, events, strict=True):
             try:
                 complete(event, stamp, limits)
-                topic, partition, key, delivery, drop_reason = remembered.get((event.source, event.level)) or route(
-                    event
-                )
+                topic, partition, key, delivery, drop_reason, rule = remembered.get(
+                    (event.source, event.level)
+                ) or route(event)
                 if drop_reason:
                     dropped[index] = drop_reason
                     continue
@@ -116,20 +128,27 @@ class Pipeline:
             except EventRejected as error:
                 rejected[index] = error
                 continue
-            add((topic, partition, key, value))
-            if heeds_route and delivery == _ACK:
+            wanted = chosen or delivery
+            if wanted == _FORGET:
+                forgotten[index] = (topic, partition, key, value, rule)
+                continue
+            add((topic, partition, key, value, rule))
+            if wanted == _ACK:
                 wants_ack = True
 
         outcome = Outcome(received_at, decoded, received - len(rejected), rejected, dropped, wants_ack)
         if wants_ack:
-            outcome.record_indexes = [i for i in indexes if i not in rejected and i not in dropped]
-        if records:
-            try:
-                self._journal_and_produce(caller.tenant.name, received_wall_ms, records, arrival.topics, outcome)
-            except Unavailable as unavailable:
-                arrival.allowance.give_back(received, len(body))
-                raise _counted(arrival, received, unavailable) from None
-            self._recent.add(caller.tenant.name, records[-1][3], len(records))
+            outcome.record_indexes = [i for i in indexes if not (i in rejected or i in dropped or i in forgotten)]
+        try:
+            self._journal_and_produce(arrival, received_wall_ms, records, outcome)
+        except Unavailable as unavailable:
+            arrival.allowance.give_back(received, len(body))
+            raise self._counted(arrival, received, unavailable) from None
+        if forgotten:
+            self._produce_unjournaled(arrival, received_wall_ms, list(forgotten.values()))
+        if records or forgotten:
+            sample = records[-1] if records else next(iter(forgotten.values()))
+            self._recent.add(caller.tenant.name, sample[3], len(records) + len(forgotten))
         return outcome
 
     def _decode(self, decode: Decode, body: bytes, arrival: Arrival) -> Decoded:
@@ -138,37 +157,67 @@ class Pipeline:
             return decode(body, self._limits.request_max_events)
         except BadRequest as refused:
             arrival.allowance.charge(1, len(body))
-            raise _counted(arrival, 1, refused) from None
+            raise self._counted(arrival, 1, refused) from None
 
     def _journal_and_produce(
-        self,
-        tenant: str,
-        received_wall_ms: int,
-        records: list[Record],
-        topics: dict[str, TopicPolicy],
-        outcome: Outcome,
+        self, arrival: Arrival, received_wall_ms: int, records: list[Record], outcome: Outcome
     ) -> None:
-        segment, at, sequence = self._journal.append(tenant, received_wall_ms, records)
-        place = (self._journal, segment, at, sequence)
-        behind = self._drain.behind
+        """One append for the whole request; then each topic's records are produced, or wait for the drain."""
+        tenant, flows, topics = arrival.caller.tenant.name, self._flows, arrival.topics
+        rejections = Counter(error.code for error in outcome.rejected.values()) if outcome.rejected else {}
+        if not records and not outcome.dropped:
+            if rejections:
+                self._count_rejected(tenant, received_wall_ms, dict(rejections))
+            return
+        origin = self._journal.append(
+            tenant,
+            received_wall_ms,
+            records,
+            policy_version=arrival.caller.policy_version,
+            rejections=rejections,
+            dropped=Counter(outcome.dropped.values()) if outcome.dropped else {},
+        )
+        outcome.written = self._journal.written
+        if not records:
+            return
+        record_bytes = origin[1].sizes_bytes[-1]
         by_topic = _by_topic(records)
-        late = [topic for topic in by_topic if topic not in topics or (behind and (tenant, topic) in behind)]
-        if outcome.wanted_ack and not late and self._ack_budget.take(tenant):
-            outcome.waits_for = Acknowledgements(len(records))
+        leaving = []
         for topic, indexes in by_topic.items():
+            flow = flows.of(tenant, topic)
+            size_bytes = record_bytes * len(indexes)
+            leaves = topic in topics and not flow.is_behind and flows.may_leave(flow, size_bytes)
+            leaving.append((flow, indexes, size_bytes, leaves))
+        answers = outcome.wanted_ack and all(leaves and flows.answers(flow) for flow, _, _, leaves in leaving)
+        if answers and self._ack_budget.take(tenant):
+            outcome.waits_for = Acknowledgements(len(records))
+        for flow, indexes, size_bytes, leaves in leaving:
             left: Sequence[int] = indexes
-            if topic not in late:
-                in_flight = InFlight(self._completed, place, tenant, topic, indexes, outcome.waits_for)
-                left = in_flight.produce(self._produce, records, received_wall_ms)
+            if leaves:
+                waits_for = outcome.waits_for
+                left = flows.hand_over(flow, origin, records, indexes, received_wall_ms, size_bytes, waits_for)
             if left:
-                self._journal.mark(segment, at, sequence, left, PENDING)
-                behind[tenant, topic] += len(left)
+                flows.wait(flow, origin, left)
 
+    def _produce_unjournaled(self, arrival: Arrival, received_wall_ms: int, records: list[Record]) -> None:
+        tenant, flows = arrival.caller.tenant.name, self._flows
+        meter = arrival.caller.meter(arrival.dialect)
+        Unjournaled(self._journal, meter, tenant, received_wall_ms).produce(
+            flows.produce,
+            records,
+            received_wall_ms,
+            lambda topic, size_bytes: topic in arrival.topics and flows.may_leave(flows.of(tenant, topic), size_bytes),
+        )
 
-def _counted(arrival: Arrival, events: int, refused: Refused) -> Refused:
-    """The refusal of a whole request: all of its events are rejected for its reason."""
-    arrival.caller.meter(arrival.dialect).rejected(refused.code, events)
-    return refused
+    def _counted(self, arrival: Arrival, events: int, refused: Refused) -> Refused:
+        """The refusal of a whole request: all of its events are rejected for its reason."""
+        arrival.caller.meter(arrival.dialect).rejected(refused.code, events)
+        self._count_rejected(arrival.caller.tenant.name, time.time_ns() // 1_000_000, {refused.code: events})
+        return refused
+
+    def _count_rejected(self, tenant: str, wall_ms: int, rejections: dict[str, int]) -> None:
+        minute, received = wall_ms // MINUTE_MS, sum(rejections.values())
+        self._journal.count(Account(tenant, minute, received=received, rejections=rejections))
 
 
 def count(arrival: Arrival, outcome: Outcome, size_bytes: int) -> None:
@@ -193,3 +242,19 @@ def _by_topic(records: list[Record]) -> dict[str, range | list[int]]:
     for index, record in enumerate(records):
         by_topic[record[0]].append(index)  # type: ignore[union-attr]  # lists, by the line above
     return by_topic
+
+
+def _without_duplicates(
+    events: list[LogEvent], indexes: Sequence[int], known: frozenset[str], dropped: dict[int, str]
+) -> tuple[list[LogEvent], list[int]]:
+    """The events whose eventId is new; of two with one id in this request, the first is."""
+    seen, kept, kept_indexes = set(known), [], []
+    for index, event in zip(indexes, events, strict=True):
+        if event.event_id is not None and event.event_id in seen:
+            dropped[index] = "duplicate"
+            continue
+        if event.event_id is not None:
+            seen.add(event.event_id)
+        kept.append(event)
+        kept_indexes.append(index)
+    return kept, kept_indexes

@@ -21,20 +21,22 @@ REMEMBERED_ROUTES = 4096
 
 
 class Delivery(StrEnum):
-    """How an event is handed on, chosen by request, rule or tenant: answered from the journal, or by Kafka."""
+    """How an event is handed on, by request, rule or tenant: answered from the journal, by Kafka, or not kept."""
 
     ASYNC = "async"
     ACK = "ack"
+    FIRE_AND_FORGET = "fire_and_forget"
 
 
 class Route(NamedTuple):
-    """Where one event goes. `drop_reason` set means nowhere, for a declared reason."""
+    """Where one event goes. `drop_reason` set means nowhere, for a declared reason; `rule` is the row that said so."""
 
     topic: str
     partition: int
     key: bytes
     delivery: str
     drop_reason: str
+    rule: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,11 @@ class CompiledRule:
         """The route of an event that matches."""
         rule = self.rule
         if rule.drop_reason:
-            return Route("", UNASSIGNED, b"", self.delivery, rule.drop_reason)
+            return Route("", UNASSIGNED, b"", self.delivery, rule.drop_reason, rule.rule_id)
         if rule.keep_ratio < 1.0 and _share(event) >= rule.keep_ratio:
-            return Route("", UNASSIGNED, b"", self.delivery, "sampled")
+            return Route("", UNASSIGNED, b"", self.delivery, "sampled", rule.rule_id)
         key = self.key_of(event)
-        return Route(rule.topic, self._partition(key, str(event.level)), key, self.delivery, "")
+        return Route(rule.topic, self._partition(key, str(event.level)), key, self.delivery, "", rule.rule_id)
 
     def _partition(self, key: bytes, level: str) -> int:
         if self.rule.partitioning == Partitioning.SEVERITY_FIRST:
@@ -137,7 +139,7 @@ class TenantRouter:
         self._rules = [compiled(rule) for rule in rules if not rule.tenants or tenant in rule.tenants]
         self._rules.append(compiled(default_rule(defaults)))
         self._errors_wait_for_ack = defaults.errors_wait_for_ack
-        self.remembered: dict[tuple[str, str | int], tuple[str, int, bytes, str, str]] = {}
+        self.remembered: dict[tuple[str, str | int], tuple[str, int, bytes, str, str, int]] = {}
 
     def route(self, event: LogEvent) -> Route:
         """The route of an event whose level is canonical; remembers it where it can."""

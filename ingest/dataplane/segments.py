@@ -7,48 +7,76 @@ is reserved ahead and reads as zeros. Every later release must read what is writ
 import os
 import struct
 import zlib
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-MAGIC = b"FBJ1\n\0\0\0"
+from ingest.dataplane.ledger import Account, Ending
+
+MAGIC = b"FBJ2\n\0\0\0"
 FRAME = struct.Struct("<II")
 
-# The state of a record.
+# The state of a record: in nobody's hands, in librdkafka's, done with, or kept back because Kafka refused it.
 PENDING, IN_FLIGHT, SETTLED, HELD = 0, 1, 2, 3
 
-Record = tuple[str, int, bytes, bytes]
-"""topic, partition, key, value"""
+Record = tuple[str, int, bytes, bytes, int]
+"""topic, partition, key, value, rule"""
 
 
 class Accept(msgspec.Struct, array_like=True, tag=1, gc=False):
-    """The records of one request. `sequence` numbers the first of them in its journal; the others follow."""
+    """The records of one request. `sequence` numbers the first of them in its journal; the others follow. A record that
+    was settled when its segment was rewritten is None."""
 
     sequence: int
     accepted_wall_ms: int
     tenant: str
-    records: list[Record]
+    records: list[Record | None]
+    policy_version: int = 0
+    rejections: dict[str, int] = msgspec.field(default_factory=dict)
+    dropped: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Settle(msgspec.Struct, array_like=True, tag=2, gc=False):
-    """Ranges (first sequence, count) of records that need nothing more."""
+    """Ranges (first sequence, count) of records that need nothing more, and what became of them."""
 
     ranges: list[tuple[int, int]]
+    ending: Ending = Ending.DELIVERED
+    reason: str = ""
 
+
+class Counts(msgspec.Struct, array_like=True, tag=3, gc=False):
+    """What is to be added to accounts without a record of its own: rejections, and fire_and_forget."""
+
+    accounts: list[Account]
+
+
+class Checkpoint(msgspec.Struct, array_like=True, tag=4, gc=False):
+    """All accounts as they were when the segment began: for them nothing before it need be read."""
+
+    accounts: list[Account]
+
+
+Entry = Accept | Settle | Counts | Checkpoint
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(Accept | Settle).decode
+_unpack = msgspec.msgpack.Decoder(Entry).decode
 
 
-def frame(entry: Accept | Settle) -> tuple[bytes, bytes]:
+def frame(entry: Entry) -> tuple[bytes, bytes]:
     """The header and the payload of an entry, ready for one writev."""
     payload = _pack(entry)
     return FRAME.pack(len(payload), zlib.crc32(payload)), payload
 
 
 class Segment:
-    """An open segment. The journal's lock guards every change of its state."""
+    """An open segment. The journal's lock guards every change of its state.
+
+    `starts`, `places`, `sizes_bytes` and `accounts` have an element for each ACCEPT: first sequence, first byte of its
+    frame, bytes a record, account.
+    """
 
     def __init__(self, path: Path, first_sequence: int, fd: int, reserved_bytes: int) -> None:
         self.path = path
@@ -56,11 +84,19 @@ class Segment:
         self.first_sequence = first_sequence
         self.reserved_bytes = reserved_bytes
         self.states = bytearray()
+        self.starts = array("Q")
+        self.places = array("Q")
+        self.sizes_bytes = array("L")
+        self.accounts: list[Account] = []
+        self.ordinal = int(path.stem.partition("-")[2])
         self.size_bytes = len(MAGIC)
+        self.live_bytes = 0
         self.unsettled = 0
         self.pending = 0
-        self.drained_to_bytes = len(MAGIC)  # before this nothing is pending
         self.is_damaged = False
+        self.is_new = self.is_unsynced = True
+        # Ordinals of the other segments that hold SETTLEs of this one's records, and must not go before it.
+        self.settled_in: set[int] = set()
 
     @classmethod
     def create(cls, path: Path, first_sequence: int, reserve_bytes: int) -> "Segment":
@@ -91,6 +127,11 @@ class Segment:
         """One past the last record."""
         return self.first_sequence + len(self.states)
 
+    @property
+    def in_flight(self) -> int:
+        """Records in librdkafka's hands."""
+        return self.states.count(IN_FLIGHT)
+
     def write(self, header: bytes, payload: bytes) -> int:
         """Append one frame and return where it begins. Raises OSError; nothing counts as written then."""
         at, expected = self.size_bytes, len(header) + len(payload)
@@ -99,12 +140,19 @@ class Segment:
             os.pwrite(self.fd, bytes(FRAME.size), at)
             raise OSError(f"{self.path.name}: wrote {written} of {expected} bytes")
         self.size_bytes += expected
+        self.is_unsynced = True
         return at
 
-    def add(self, count: int, state: int) -> None:
-        """Room for the states of newly accepted records."""
-        self.states += bytes((state,)) * count
-        self.unsettled += count
+    def add(self, sequence: int, at: int, count: int, state: int, account: Account, record_bytes: int) -> None:
+        """An ACCEPT that is written. Sequences that are left out belong to what was settled before a rewrite."""
+        self.states += bytes((SETTLED,)) * (sequence - self.end_sequence) + bytes((state,)) * count
+        self.starts.append(sequence)
+        self.places.append(at)
+        self.sizes_bytes.append(record_bytes)
+        self.accounts.append(account)
+        if state != SETTLED:
+            self.unsettled += count
+            self.live_bytes += count * record_bytes
         if state == PENDING:
             self.pending += count
 
@@ -121,40 +169,62 @@ class Segment:
             changed += 1
         return changed
 
-    def settle(self, sequence: int, count: int) -> int:
-        """Settle a range; the whole range at once where all of it was in flight, which is the common case."""
-        at = sequence - self.first_sequence
-        if self.states.count(IN_FLIGHT, at, at + count) == count:
-            self.states[at : at + count] = bytes((SETTLED,)) * count
+    def settle(self, sequence: int, count: int) -> Iterator[tuple[Account, int, int]]:
+        """Settle a range; yields each account with how many of its records that settled, and their bytes."""
+        first, end = sequence - self.first_sequence, sequence + count
+        # The whole range at once where all of it was in flight, which is the common case.
+        is_whole = self.states.count(IN_FLIGHT, first, first + count) == count
+        if is_whole:
+            self.states[first : first + count] = bytes((SETTLED,)) * count
             self.unsettled -= count
-            return count
-        return self.change(sequence, count, SETTLED)
+        at = self.index_of(sequence)
+        while sequence < end:
+            stop = min(end, self.starts[at + 1] if at + 1 < len(self.starts) else end)
+            settled = stop - sequence if is_whole else self.change(sequence, stop - sequence, SETTLED)
+            if settled:
+                settled_bytes = settled * self.sizes_bytes[at]
+                self.live_bytes -= settled_bytes
+                yield self.accounts[at], settled, settled_bytes
+            sequence, at = stop, at + 1
 
-    def read(self, at: int) -> Accept | Settle | None:
-        """The entry that begins there; None at the end. Raises DamagedFrame."""
+    def accept_of(self, sequence: int) -> Accept:
+        """The ACCEPT that holds a record. Raises DamagedFrame."""
+        entry, _ = self.read(self.places[self.index_of(sequence)])
+        if not isinstance(entry, Accept):
+            raise DamagedFrame(f"{self.path.name}: no ACCEPT where record {sequence} should be")
+        return entry
+
+    def pending_of(self, accept: Accept) -> list[int]:
+        """Which of its records wait for the drain, by index."""
+        start = accept.sequence - self.first_sequence
+        states = self.states[start : start + len(accept.records)]
+        return [index for index, state in enumerate(states) if state == PENDING]
+
+    def read(self, at: int) -> tuple[Entry | None, int]:
+        """The entry that begins there and where the next one does; None at the end. Raises DamagedFrame."""
         length, checksum = FRAME.unpack(os.pread(self.fd, FRAME.size, at).ljust(FRAME.size, b"\0"))
+        next_at = at + FRAME.size + length
         if length == 0:
-            return None
+            return None, at
         # A damaged length may be anything up to 4 GiB, and pread takes the memory first.
-        is_inside = at + FRAME.size + length <= os.fstat(self.fd).st_size
+        is_inside = next_at <= os.fstat(self.fd).st_size
         payload = os.pread(self.fd, length, at + FRAME.size) if is_inside else b""
         if len(payload) != length or zlib.crc32(payload) != checksum:
             raise DamagedFrame(f"{self.path.name}: damaged frame at byte {at}")
         try:
-            entry: Accept | Settle = _unpack(payload)
+            return _unpack(payload), next_at
         except msgspec.DecodeError as error:
             raise DamagedFrame(f"{self.path.name}: unreadable frame at byte {at}: {error}") from error
-        return entry
 
-    def entries(self, at: int, end: int) -> Iterator[tuple[int, int, Accept | Settle]]:
-        """Entries from a byte on: where each begins, where the next would, and itself. Raises DamagedFrame."""
+    def entries(self, end: int) -> Iterator[tuple[int, int, Entry]]:
+        """All entries: where each begins, where the next would, and itself. Raises DamagedFrame."""
+        at = len(MAGIC)
         while at < end:
-            entry = self.read(at)
+            entry, next_at = self.read(at)
             if entry is None:
                 return
-            length: int = FRAME.unpack(os.pread(self.fd, FRAME.size, at))[0]
-            yield at, at + FRAME.size + length, entry
-            at += FRAME.size + length
+            yield at, next_at, entry
+            at = next_at
 
     def is_torn_at_end(self, usual_bytes: int) -> bool:
         """Whether one unfinished frame follows `size_bytes` and nothing comes behind it, or the file was cut short."""
@@ -176,6 +246,25 @@ class Segment:
             self.path.rename(self.path.with_suffix(".damaged"))
         else:
             self.path.unlink()
+
+    def close(self) -> None:
+        """Let the file go as it is, without the space that was reserved for more."""
+        if not self.is_damaged:
+            os.ftruncate(self.fd, self.size_bytes)
+        os.close(self.fd)
+
+    def take_over(self, new: "Segment") -> None:
+        """Take the file of a rewritten copy in the place of this one's own; the states stay."""
+        new.path.rename(self.path)
+        os.close(self.fd)
+        self.fd, self.size_bytes, self.reserved_bytes = new.fd, new.size_bytes, new.reserved_bytes
+        self.starts, self.places, self.sizes_bytes = new.starts, new.places, new.sizes_bytes
+        self.accounts = new.accounts
+        self.is_new = self.is_unsynced = True
+
+    def index_of(self, sequence: int) -> int:
+        """Which of its ACCEPTs, in their order, holds a record."""
+        return bisect_right(self.starts, sequence) - 1
 
 
 class DamagedFrame(Exception):

@@ -38,4 +38,4 @@ class Undeliverable(msgspec.Struct, frozen=True, gc=False):
     @property
     def sequence(self) -> int:
         """Its own number in its journal: with the journal's name, what it is known by."""
-        return self.origin[3] + self.index
+        return self.origin[2] + self.index

@@ -9,6 +9,7 @@ from ingest.dataplane.event import EventLimits, LogEvent, Stamp, complete, rfc33
 from ingest.dataplane.partitioning import Partitioning
 from ingest.dataplane.policy import Header, KeyPolicy, RulePolicy, Snapshot, TenantPolicy, TopicPolicy
 from ingest.dataplane.routing import Defaults
+from ingest.dataplane.segments import Record
 from tenants import api_keys
 from tenants.quotas import Quota
 
@@ -27,8 +28,6 @@ DEFAULTS = Defaults(topic="logs", topic_partitions=12, errors_wait_for_ack=False
 ACME_KEY = "fb_acme0000_" + "a" * 43
 BOLT_KEY = "fb_bolt0000_" + "b" * 43
 CRUX_KEY = "fb_crux0000_" + "c" * 43
-
-Record = tuple[str, int, bytes, bytes]
 
 
 def stamp(tenant: str = "acme") -> Stamp:
@@ -117,7 +116,7 @@ def snapshot(
 
 def records(count: int, topic: str = "logs", start: int = 0) -> list[Record]:
     """Each with a value of its own."""
-    return [(topic, -1, b"k", f"value-{start + at}".encode()) for at in range(count)]
+    return [(topic, -1, b"k", f"value-{start + at}".encode(), 0) for at in range(count)]
 
 
 class Message:
@@ -157,6 +156,8 @@ class MemoryKafka:
         self.timestamps: list[int] = []
         self.refused: dict[bytes, int] = {}
         self.before_produce: Callable[[], None] = lambda: None
+        self.is_distrusted = ""
+        self.renewals = 0
 
     def produce(
         self, topic: str, value: bytes, key: bytes | None, partition: int, report: Report, timestamp: int
@@ -186,6 +187,19 @@ class MemoryKafka:
         """The record at a place of the queue cannot be delivered."""
         message, _, report = self.queue.pop(at)
         report(KafkaError(code), message)
+
+    def purge_queue(self) -> None:
+        """All that is queued is reported as purged."""
+        while self.queue:
+            self.fail(KafkaError._PURGE_QUEUE)
+
+    def distrust(self, why: str) -> None:
+        self.is_distrusted = why
+
+    def renew(self) -> None:
+        """A new instance; what the old one held stays in the queue for the test to report late."""
+        self.is_distrusted = ""
+        self.renewals += 1
 
     def values(self) -> list[bytes]:
         """What is stored, in the order it was."""

@@ -1,0 +1,105 @@
+"""A topic as a worker sees it, a (tenant, topic) in it, and what of that waits in which journal.
+
+Data plane. The lane lock guards all of it but what the poll thread alone writes, which each class names.
+"""
+
+import heapq
+from array import array
+from collections import deque
+from typing import Any, NamedTuple
+
+from ingest.dataplane.breaker import Breaker
+from ingest.dataplane.journal import Journal
+
+
+class Parked(NamedTuple):
+    """Why a flow waits for an operator, and since when."""
+
+    code: str
+    detail: str
+    since_wall_ms: int
+
+
+class Line:
+    """One topic. The poll thread alone writes `done_bytes` and `last_success_s`, and takes from `outstanding`."""
+
+    __slots__ = ("breaker", "done_bytes", "handed_bytes", "last_success_s", "outstanding", "topic")
+
+    def __init__(self, topic: str, breaker: Breaker) -> None:
+        self.topic, self.breaker = topic, breaker
+        self.handed_bytes = self.done_bytes = 0
+        self.last_success_s = float("-inf")
+        # Of InFlight, which knows its flow and so cannot be named here.
+        self.outstanding: deque[Any] = deque()
+
+
+class Waiting:
+    """What of one journal waits, by the sequence of its ACCEPT: eight bytes each, in order; what came back first."""
+
+    __slots__ = ("_head", "_returned", "_sequences", "journal")
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._sequences, self._head = array("Q"), 0
+        self._returned: list[int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._returned) or self._head < len(self._sequences)
+
+    def append(self, sequence: int) -> None:
+        """Newer than all that wait."""
+        self._sequences.append(sequence)
+
+    def put_back(self, sequence: int) -> None:
+        """It was taken, and waits again."""
+        heapq.heappush(self._returned, sequence)
+
+    def first(self) -> int:
+        """The oldest."""
+        if self._head == len(self._sequences) or (self._returned and self._returned[0] < self._sequences[self._head]):
+            return self._returned[0]
+        return self._sequences[self._head]
+
+    def pop(self) -> None:
+        """The oldest has left."""
+        if self._returned and self._returned[0] == self.first():
+            heapq.heappop(self._returned)
+            return
+        self._head += 1
+        if self._head > 4096 and self._head * 2 > len(self._sequences):
+            del self._sequences[: self._head]
+            self._head = 0
+
+
+class Flow:
+    """One tenant's events for one topic; `pending` of them wait. The poll thread alone writes `done`.
+
+    `must_settle`: records have come back, so nothing may follow before all that is in flight has been reported."""
+
+    __slots__ = (
+        "done",
+        "handed",
+        "is_behind",
+        "line",
+        "must_settle",
+        "not_before_s",
+        "parked",
+        "pending",
+        "tenant",
+        "topic",
+        "waiting",
+    )
+
+    def __init__(self, tenant: str, line: Line) -> None:
+        self.tenant, self.line, self.topic = tenant, line, line.topic
+        self.handed = self.done = self.pending = 0
+        self.is_behind = self.must_settle = False
+        self.not_before_s = 0.0
+        self.parked: Parked | None = None
+        self.waiting: list[Waiting] = []
+
+    def first(self) -> Waiting | None:
+        """Where the oldest of it waits: what dead workers left comes before this worker's own."""
+        while self.waiting and not self.waiting[0]:
+            self.waiting.pop(0)
+        return self.waiting[0] if self.waiting else None

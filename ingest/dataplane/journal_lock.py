@@ -1,0 +1,42 @@
+"""Who owns a journal's directory: a lock on a file in it, which the kernel takes away from the dead.
+
+Data plane; any thread.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+LOCK_NAME = "lock"
+
+
+class JournalLocked(Exception):
+    """Another process holds this directory."""
+
+
+def orphans(root: Path) -> list[Path]:
+    """Directories under `root` that may hold a journal; adopting one tells whether its owner is dead."""
+    return [path for path in sorted(root.iterdir()) if (path / LOCK_NAME).exists()] if root.is_dir() else []
+
+
+def lock_new(directory: Path) -> int:
+    """The lock of a new directory appears under its name only when it is held, or an adopter could be quicker."""
+    path = directory / f"{LOCK_NAME}.new"
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    path.rename(directory / LOCK_NAME)
+    return fd
+
+
+def lock(directory: Path) -> int:
+    """The lock of a directory that is there. Raises JournalLocked, or FileNotFoundError."""
+    fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another adopter may have finished and removed the file between the two calls above.
+        if os.fstat(fd).st_nlink:
+            return fd
+    except BlockingIOError:
+        pass  # the same answer as for a file that is gone
+    os.close(fd)
+    raise JournalLocked(directory.name)

@@ -1,0 +1,228 @@
+"""What follows from delivery reports: records settled or sent back, topics parked, breakers told, the producer renewed.
+
+Data plane; all of it on the poll thread, every 50 ms. docs/faults.md says what each error leads to.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError
+
+from ingest.dataplane import metrics
+from ingest.dataplane.breaker import Breaker
+from ingest.dataplane.faults import Counts, Fault, verdict_of
+from ingest.dataplane.flow import Line, Parked
+from ingest.dataplane.flows import Flows
+from ingest.dataplane.in_flight import InFlight
+from ingest.dataplane.journal import Journal, Range
+from ingest.dataplane.ledger import Ending
+from ingest.dataplane.producer import EventProducer
+from ingest.dataplane.segments import IN_FLIGHT
+from ingest.dataplane.suspects import Suspects
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 0.05
+# A call that is this old, while its topic has had no success for as long, has failed: librdkafka says so much later.
+OVERDUE_S = 5.0
+# More of them at once would not open a breaker any further.
+OVERDUE_AT_ONCE = 10
+
+
+class Settlements:
+    """Collects what is complete and settles it. `stalled_s`: how long a record may be in librdkafka's hands, which
+    reports every one within message.timeout.ms, before the instance is taken for broken."""
+
+    def __init__(
+        self,
+        completed: "deque[InFlight]",
+        lane_lock: threading.Lock,
+        flows: Flows,
+        suspects: Suspects,
+        producer: EventProducer,
+        journals: Callable[[], list[Journal]],
+        *,
+        stalled_s: float,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._completed = completed
+        self._lane_lock = lane_lock
+        self._flows = flows
+        self._suspects = suspects
+        self._producer = producer
+        self._journals = journals
+        self._stalled_s = stalled_s
+        self._now_s = now_s
+        self._next_s = 0.0
+        self._last_success_s = float("-inf")
+        self._calls: Counter[tuple[Breaker, bool]] = Counter()
+        self._why = ""
+
+    def settle_if_due(self) -> None:
+        """On the poll thread, often."""
+        now_s = self._now_s()
+        if now_s >= self._next_s:
+            self._next_s = now_s + INTERVAL_S
+            self.settle_all()
+            self.watch()
+
+    def settle_all(self) -> None:
+        """Settle everything that is complete."""
+        settled: dict[Journal, list[Range]] = {}
+        delivered: Counter[str] = Counter()
+        while self._completed:
+            in_flight = self._completed.popleft()
+            if in_flight.is_settled or in_flight.reported < in_flight.expected:
+                continue
+            in_flight.is_settled = True
+            if not in_flight.is_abandoned:
+                self._done(in_flight)
+            if not in_flight.indexes:
+                continue
+            failed = self._failed(in_flight) if in_flight.failures else {}
+            if not failed:
+                self._succeeded(in_flight)
+            settled.setdefault(in_flight.journal, []).extend(_ranges(in_flight, failed))
+            delivered[in_flight.flow.topic] += len(in_flight.indexes) - len(failed)
+        for journal, ranges in settled.items():
+            late = sum(size for _, _, size in ranges) - journal.settle(ranges)
+            if late:
+                metrics.LATE_REPORTS.inc(late)
+        for topic, count in delivered.items():
+            metrics.delivered(topic)[0].inc(count)
+        for journal in self._journals():
+            journal.write_counts()
+        self._tell_breakers()
+
+    def watch(self) -> None:
+        """Find calls that are overdue, and an instance of librdkafka that has stopped reporting."""
+        now_s = self._now_s()
+        for line in tuple(self._flows.lines.values()):
+            outstanding = line.outstanding
+            while outstanding and (outstanding[0].is_settled or outstanding[0].is_abandoned):
+                outstanding.popleft()
+            if outstanding and now_s - outstanding[0].produced_s > OVERDUE_S:
+                if now_s - line.last_success_s > OVERDUE_S:
+                    self._count_overdue(line, now_s)
+                if now_s - outstanding[0].produced_s > self._stalled_s and not outstanding[0].is_alone:
+                    self._producer.distrust("stalled")
+        self._tell_breakers()
+        if self._producer.is_distrusted:
+            self._renew_producer()
+
+    def _done(self, in_flight: InFlight) -> None:
+        flow = in_flight.flow
+        flow.done += 1
+        flow.line.done_bytes += in_flight.size_bytes
+
+    def _succeeded(self, in_flight: InFlight) -> None:
+        line = in_flight.flow.line
+        metrics.delivered(line.topic)[1].observe(in_flight.completed_s - in_flight.produced_s)
+        line.last_success_s = self._last_success_s = self._now_s()
+        self._count(in_flight, succeeded=True, is_clusters=True)
+        if in_flight.is_alone:
+            self._suspects.forget(in_flight)
+
+    def _failed(self, in_flight: InFlight) -> dict[int, KafkaError]:
+        """Failed records go back to the backlog; those Kafka will never take are told to a waiting sender, or tried
+        alone and then given up."""
+        failed = in_flight.failed_indexes()
+        back: list[int] = []
+        for index, error in failed.items():
+            if verdict_of(error.code()).fault is Fault.RECORD:
+                self._refused(in_flight, index, error)
+            else:
+                back.append(index)
+        errors = Counter((error.code(), error.name()) for error in failed.values())
+        for (code, name), count in errors.items():
+            metrics.DELIVERY_ERRORS.labels(verdict_of(code).fault, name).inc(count)
+        if back and not in_flight.is_abandoned:
+            self._send_back(in_flight, back, failed)
+        return failed
+
+    def _refused(self, in_flight: InFlight, index: int, error: KafkaError) -> None:
+        waiting = in_flight.acknowledgements
+        if waiting is not None and waiting.tells(index):
+            retracted = [(in_flight.segment, in_flight.sequence + index, 1)]
+            in_flight.journal.settle(retracted, Ending.RETRACTED)
+        elif not in_flight.is_abandoned:
+            self._suspects.add(in_flight, index, error)
+
+    def _send_back(self, in_flight: InFlight, back: list[int], failed: dict[int, KafkaError]) -> None:
+        flow, faults = in_flight.flow, {failed[index].code(): failed[index] for index in back}
+        verdicts = {code: verdict_of(code) for code in faults}
+        faults_of = {verdict.fault for verdict in verdicts.values()}
+        with self._lane_lock:
+            self._flows.come_back(flow, in_flight.origin, back, is_purged=faults_of == {Fault.PURGED})
+            for code, verdict in verdicts.items():
+                if verdict.fault is Fault.TOPIC and flow.parked is None:
+                    self._flows.park(flow, Parked(faults[code].name(), faults[code].str(), time.time_ns() // 1_000_000))
+                    log.warning("parked %s for %s: %s", flow.topic, flow.tenant, faults[code].str())
+        if in_flight.is_alone:
+            self._suspects.forget(in_flight)
+        if Fault.FATAL in faults_of:
+            self._producer.distrust("fatal")
+        counts = {verdict.counts for verdict in verdicts.values()} - {Counts.NOTHING}
+        if counts:
+            why = "/".join(sorted(error.name() for error in faults.values()))
+            self._count(in_flight, succeeded=False, is_clusters=Counts.CLUSTER in counts, why=why)
+            # What is queued behind these would overtake them.
+            self._producer.purge_queue()
+
+    def _count(self, in_flight: InFlight, *, succeeded: bool, is_clusters: bool, why: str = "") -> None:
+        """One call to the breakers; what began before a transition does not count any more. A failure counts for the
+        cluster where no topic succeeds, else for its topic."""
+        if in_flight.is_counted:
+            return
+        in_flight.is_counted = True
+        cluster, own = self._flows.cluster, in_flight.flow.line.breaker
+        blames_cluster = is_clusters and self._now_s() - self._last_success_s > OVERDUE_S
+        if (succeeded or blames_cluster) and in_flight.cluster_epoch == cluster.epoch:
+            self._calls[cluster, succeeded] += 1
+        if (succeeded or not blames_cluster) and in_flight.topic_epoch == own.epoch:
+            self._calls[own, succeeded] += 1
+        self._why = why or self._why
+
+    def _count_overdue(self, line: Line, now_s: float) -> None:
+        counted = 0
+        for in_flight in tuple(line.outstanding):
+            if now_s - in_flight.produced_s <= OVERDUE_S or counted == OVERDUE_AT_ONCE:
+                return
+            if not (in_flight.is_counted or in_flight.is_settled or in_flight.is_abandoned):
+                self._count(in_flight, succeeded=False, is_clusters=True, why=f"no report for {OVERDUE_S:g} s")
+                metrics.OVERDUE_CALLS.inc()
+                counted += 1
+
+    def _tell_breakers(self) -> None:
+        if self._calls:
+            calls, self._calls = self._calls, Counter()
+            for breaker in {breaker for breaker, _ in calls}:
+                breaker.record(calls[breaker, True], calls[breaker, False], breaker.epoch, self._why)
+
+    def _renew_producer(self) -> None:
+        """Replace librdkafka's instance; what it has not reported is pending again, under the same eventIds."""
+        with self._lane_lock:
+            self._producer.renew()
+            for line in self._flows.lines.values():
+                for in_flight in tuple(line.outstanding):
+                    if not in_flight.is_settled and not in_flight.is_alone:
+                        self._abandon(in_flight)
+
+    def _abandon(self, in_flight: InFlight) -> None:
+        in_flight.is_abandoned = True
+        self._done(in_flight)
+        first = in_flight.sequence - in_flight.segment.first_sequence
+        states = in_flight.segment.states
+        lost = [index for index in in_flight.indexes if states[first + index] == IN_FLIGHT]
+        if lost:
+            self._flows.put_back(in_flight.flow, in_flight.origin, lost)
+
+
+def _ranges(in_flight: InFlight, failed: dict[int, KafkaError]) -> list[Range]:
+    indexes, first = in_flight.indexes, in_flight.sequence
+    if not failed and indexes[-1] - indexes[0] + 1 == len(indexes):
+        return [(in_flight.segment, first + indexes[0], len(indexes))]
+    return [(in_flight.segment, first + index, 1) for index in indexes if index not in failed]

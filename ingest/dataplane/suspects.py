@@ -1,0 +1,151 @@
+"""Records that Kafka refused for what they are: each is tried alone before it becomes a dead letter.
+
+Data plane. Brokers refuse a whole batch for one bad record, so its neighbours come here too, and leave at their first
+try. The poll thread adds, the drain's thread tries and gives up. What is here is HELD in the journal.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+from confluent_kafka import KafkaError
+
+from ingest.dataplane import metrics
+from ingest.dataplane.faults import fault_of
+from ingest.dataplane.flow import Flow
+from ingest.dataplane.in_flight import InFlight
+from ingest.dataplane.journal import Journal, Origin, Range
+from ingest.dataplane.ledger import Ending
+from ingest.dataplane.segments import HELD, Accept
+from ingest.dataplane.undeliverable import DeliveryAttempt, Undeliverable
+
+# The waits before each try alone; whoever fails the last one becomes a dead letter.
+WAITS_S = (0.1, 0.2, 0.4)
+# A batch of neighbours must not take the drain's thread from the backlog of others.
+TRIES_PER_VISIT = 50
+OFFER_AGAIN_S = 0.5
+
+TryAlone = Callable[[Flow, Origin, Accept, int], bool]
+"""Produce one record in a batch of its own; False when there is no room for it now."""
+
+
+class Suspect(msgspec.Struct, gc=False):
+    """One record, by where it is in its journal."""
+
+    origin: Origin
+    flow: Flow
+    index: int
+    code: int
+    attempts: tuple[DeliveryAttempt, ...]
+    due_s: float
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """What a record is known by."""
+        return self.origin[0].name, self.origin[2] + self.index
+
+
+class Suspects:
+    """The suspects of one worker. `offer` hands one to whoever keeps dead letters and says whether it was taken."""
+
+    def __init__(
+        self,
+        try_alone: TryAlone,
+        offer: Callable[[Undeliverable], bool],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._try_alone = try_alone
+        self._offer = offer
+        self._now_s = now_s
+        self._tried: dict[tuple[str, int], tuple[DeliveryAttempt, ...]] = {}
+        self._added: deque[Suspect] = deque()
+        self._waiting: list[Suspect] = []
+
+    def __len__(self) -> int:
+        """How many wait for a try, or to be kept."""
+        return len(self._added) + len(self._waiting)
+
+    def add(self, in_flight: InFlight, index: int, error: KafkaError) -> None:
+        """A record was refused. On the poll thread."""
+        identity = (in_flight.journal.name, in_flight.sequence + index)
+        earlier = self._tried.pop(identity, ())
+        attempt = DeliveryAttempt(time.time_ns() // 1_000_000, error.name(), error.str())
+        wait_s = WAITS_S[len(earlier)] if len(earlier) < len(WAITS_S) else 0.0
+        self._hold(in_flight.flow, in_flight.origin, index, error.code(), (*earlier, attempt), wait_s)
+        if not earlier:
+            metrics.SUSPECT_EVENTS.inc()
+
+    def give_up(self, flow: Flow, origin: Origin, indexes: Iterable[int], error: KafkaError) -> None:
+        """Records that nobody waits for any longer. On the drain's thread."""
+        attempt = DeliveryAttempt(time.time_ns() // 1_000_000, error.name(), error.str())
+        for index in indexes:
+            self._hold(flow, origin, index, error.code(), (attempt,) * (len(WAITS_S) + 1), 0.0)
+
+    def forget(self, in_flight: InFlight) -> None:
+        """It was taken by Kafka, or is pending like any other. On the poll thread."""
+        for index in in_flight.indexes:
+            self._tried.pop((in_flight.journal.name, in_flight.sequence + index), None)
+
+    def visit(self) -> None:
+        """Try what is due, and hand over what has failed too often. On the drain's thread."""
+        while self._added:
+            self._waiting.append(self._added.popleft())
+        if not self._waiting:
+            return
+        now_s, tries, left = self._now_s(), 0, []
+        for suspect in self._waiting:
+            if suspect.due_s > now_s or tries >= TRIES_PER_VISIT:
+                left.append(suspect)
+                continue
+            tries += 1
+            if not self._deal_with(suspect):
+                suspect.due_s = now_s + OFFER_AGAIN_S
+                left.append(suspect)
+        self._waiting = left
+
+    def _hold(
+        self,
+        flow: Flow,
+        origin: Origin,
+        index: int,
+        code: int,
+        attempts: tuple[DeliveryAttempt, ...],
+        wait_s: float,
+    ) -> None:
+        journal, segment, sequence = origin
+        journal.mark(segment, sequence, [index], HELD)
+        self._added.append(Suspect(origin, flow, index, code, attempts, self._now_s() + wait_s))
+
+    def _deal_with(self, suspect: Suspect) -> bool:
+        journal, segment, sequence = suspect.origin
+        accept = journal.read(segment, sequence)
+        if len(suspect.attempts) <= len(WAITS_S):
+            self._tried[suspect.identity] = suspect.attempts
+            return self._try_alone(suspect.flow, suspect.origin, accept, suspect.index)
+        return self._offer(_undeliverable(suspect, accept))
+
+
+def keep(kept: list[Undeliverable]) -> None:
+    """Dead letters are kept for good: their journals need them no longer. On the thread of whoever keeps them."""
+    ranges: dict[Journal, list[Range]] = {}
+    for one in kept:
+        journal, segment, _ = one.origin
+        ranges.setdefault(journal, []).append((segment, one.sequence, 1))
+    for journal, settled in ranges.items():
+        journal.settle(settled, Ending.DEAD_LETTERED)
+
+
+def _undeliverable(suspect: Suspect, accept: Accept) -> Undeliverable:
+    record = accept.records[suspect.index]
+    assert record is not None  # noqa: S101 - it is held, and what is held is kept when a segment is rewritten
+    return Undeliverable(
+        suspect.origin,
+        suspect.index,
+        accept.tenant,
+        accept.accepted_wall_ms,
+        accept.policy_version,
+        record,
+        fault_of(suspect.code),
+        suspect.attempts,
+    )
