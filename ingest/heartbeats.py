@@ -19,12 +19,13 @@ _FORGET_UNCHANGED = (
 
 
 class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker as one worker sees it; `name` is `cluster` or a topic's."""
+    """A breaker as one worker sees it, and as the board tells it: the cluster's has no topic."""
 
-    name: str
     state: str
-    since_wall_ms: int = 0
+    topic: str = ""
     cause: str = ""
+    by: str = ""
+    epoch: int = 0
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from ingest.heartbeats import BreakerStatus, WorkerStatus
 
 GIB = 1 << 30
 BREAKER_CLOSED = "CLOSED"
+LEDGER_CHECK_STALE_S = 900.0
 WHOLE_PLATFORM = "platform"
 _FROM_THE_DATABASE = frozenset({Kind.DEAD_LETTERS_AGEING, Kind.REDIS_AWAY})
 
@@ -90,7 +91,7 @@ def findings(observed: Observed, thresholds: Thresholds) -> list[Finding]:
     for worker in living:
         found += _of_a_worker(worker, observed, thresholds)
     found += [*_of_nodes(living, thresholds), *_of_the_platform(living, thresholds), *_of_breakers(living)]
-    return [*found, *_of_parked(observed.redis.parked), *_of_the_ledger(observed.redis.ledger)]
+    return [*found, *_of_parked(observed.redis.parked), *_of_the_ledger(observed.redis.ledger, observed.wall_s)]
 
 
 def living_workers(workers: Sequence[WorkerStatus], wall_s: float, missing_s: float) -> list[WorkerStatus]:
@@ -172,11 +173,13 @@ def _of_the_platform(living: Sequence[WorkerStatus], thresholds: Thresholds) -> 
 def _of_breakers(living: Sequence[WorkerStatus]) -> Iterator[Finding]:
     newest: dict[str, BreakerStatus] = {}
     for breaker in (breaker for worker in living for breaker in worker.breakers if breaker.state != BREAKER_CLOSED):
-        if breaker.name not in newest or breaker.since_wall_ms > newest[breaker.name].since_wall_ms:
-            newest[breaker.name] = breaker
-    for name, breaker in sorted(newest.items()):
+        if breaker.topic not in newest or breaker.epoch > newest[breaker.topic].epoch:
+            newest[breaker.topic] = breaker
+    for topic, breaker in sorted(newest.items()):
+        by = f", by {breaker.by}" if breaker.by else ""
         because = f": {breaker.cause}" if breaker.cause else "."
-        yield Finding(Kind.BREAKER_NOT_CLOSED, name, f"It is {breaker.state}{because}")
+        subject = f"topic {topic}" if topic else "the cluster"
+        yield Finding(Kind.BREAKER_NOT_CLOSED, subject, f"It is {breaker.state}{by}{because}")
 
 
 def _of_parked(parked: dict[tuple[str, str], Parked]) -> Iterator[Finding]:
@@ -185,10 +188,13 @@ def _of_parked(parked: dict[tuple[str, str], Parked]) -> Iterator[Finding]:
         yield Finding(Kind.TOPIC_PARKED, f"{topic} of {tenant}", f"{why.code}{detail}, {why.pending:,} events wait.")
 
 
-def _of_the_ledger(ledger: LedgerCheck) -> Iterator[Finding]:
+def _of_the_ledger(ledger: LedgerCheck, wall_s: float) -> Iterator[Finding]:
     if ledger.mismatches:
         first, others = ledger.mismatches[0], len(ledger.mismatches) - 1
         yield Finding(Kind.LEDGER_MISMATCH, WHOLE_PLATFORM, f"{first} (and {others} more)" if others else first)
+    elif ledger.at_wall_s and wall_s - ledger.at_wall_s > LEDGER_CHECK_STALE_S:
+        value = f"It was last checked {(wall_s - ledger.at_wall_s) / 60:.0f} minutes ago: nobody knows."
+        yield Finding(Kind.LEDGER_MISMATCH, WHOLE_PLATFORM, value)
 
 
 def _of_the_table(observed: Observed, thresholds: Thresholds) -> Iterator[Finding]:

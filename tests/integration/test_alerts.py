@@ -5,18 +5,22 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import redis
 from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
 from django.utils import timezone
+from prometheus_client import REGISTRY
 from pytest_django import Settings
 
 from forebay.local.command import Command
 from ingest.alerts import notify, webhook
 from ingest.alerts.kinds import EVALUATED, OPEN_COUNTS
 from ingest.alerts.observing import LEDGER_CHECK, PARKED
+from ingest.alerts.shown import show_open_alerts
 from ingest.heartbeats import Heartbeat, workers
 from ingest.models import Incident, Notification
 from ingest.tasks.alerts import evaluate_alerts
@@ -267,3 +271,45 @@ def test_a_pause_between_attempts_grows_up_to_ten_minutes(client: redis.Redis, h
     assert pauses_s[0] == 25
     assert pauses_s == sorted(pauses_s)
     assert pauses_s[-1] == 605
+
+
+def test_the_command_tries_every_way_and_says_which_failed(hook: WebhookReceiver, mail: MailReceiver) -> None:
+    hook.status = 500
+    out = StringIO()
+
+    with pytest.raises(CommandError, match="webhook: not sent, it answered 500"):
+        call_command("alerts", "test", stdout=out)
+
+    assert out.getvalue() == "e-mail: sent\n"
+    assert [letter["Subject"] for letter in mail.received] == ["[Forebay] test"]
+
+
+def test_a_missing_worker_can_be_forgotten_and_a_living_one_cannot(client: redis.Redis) -> None:
+    beat(client, pid=7, silent_s=16)
+    beat(client, pid=8)
+    evaluate_alerts()
+
+    call_command("alerts", "forget", "n1/7", stdout=StringIO())
+    with pytest.raises(CommandError, match="no missing worker n1/8"):
+        call_command("alerts", "forget", "n1/8")
+    evaluate_alerts()
+    evaluate_alerts()
+
+    assert not Incident.objects.filter(ended_at=None).exists()
+    assert [status.name for status in workers(client)] == ["n1/8"]
+
+
+def test_workers_show_what_is_open_and_how_old_that_knowledge_is(client: redis.Redis) -> None:
+    beat(client, damaged_segments=1)
+    evaluate_alerts()
+    client.set(EVALUATED, time.time() - 70)
+
+    show_open_alerts(client)
+
+    assert sample("forebay_alerts_open", kind="journal_damaged") == 1
+    assert sample("forebay_alerts_open", kind="disk_filling") == 0
+    assert sample("forebay_alerts_evaluation_age_seconds") == pytest.approx(70, abs=10)
+
+
+def sample(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
