@@ -186,3 +186,107 @@ RECENT = extend_schema(
     | _refusals(401, 403, 405, 429, 500, 503),
     auth=_SECURITY,
 )
+_DEAD_LETTER = _kind(
+    "DeadLetter",
+    {
+        "eventId": serializers.CharField(),
+        "status": serializers.ChoiceField(["waiting", "exhausted", "replayed", "discarded"]),
+        "fault": serializers.CharField(help_text="Whose fault it was: cluster, topic or record."),
+        "code": serializers.CharField(help_text="librdkafka's name of the last error."),
+        "detail": serializers.CharField(),
+        "topic": serializers.CharField(),
+        "acceptedAt": serializers.DateTimeField(),
+        "deadAt": serializers.DateTimeField(),
+        "attempts": serializers.IntegerField(),
+        "possibleCopies": serializers.IntegerField(help_text="Times it was sent and nobody heard what became of it."),
+        "nextAttemptAt": serializers.DateTimeField(allow_null=True),
+        "endedAt": serializers.DateTimeField(allow_null=True, help_text="When it was replayed or discarded."),
+        "replayed": inline_serializer("ReplayedTo", _place_fields(), allow_null=True),
+        "edited": serializers.BooleanField(help_text="Whether an operator has changed the event."),
+        "event": _STORED_EVENT(required=False),
+        "value": serializers.CharField(required=False, help_text="Instead of `event` where it is no JSON."),
+        "valueBase64": serializers.CharField(required=False, help_text="Instead of `value` where it is no text."),
+    },
+)
+_DEAD_LETTER_PAGE = _kind(
+    "DeadLetterPage",
+    {
+        "deadLetters": _DEAD_LETTER(many=True),
+        "nextCursor": serializers.CharField(allow_null=True, help_text="For the next page; null on the last."),
+    },
+)
+DEAD_LETTERS = extend_schema(
+    operation_id="dead_letters",
+    summary="Your own events that could not be delivered",
+    parameters=[
+        OpenApiParameter("limit", int, description="1 to 200, 50 when absent; a page of large events may be shorter."),
+        OpenApiParameter("cursor", str, description="The `nextCursor` of the page before."),
+        OpenApiParameter("status", str, enum=["waiting", "exhausted", "replayed", "discarded"]),
+    ],
+    responses={200: OpenApiResponse(_DEAD_LETTER_PAGE, description="Newest first.")}
+    | _refusals(400, 401, 403, 405, 429, 500, 503),
+    auth=_SECURITY,
+)
+
+
+def _counts_by(help_text: str) -> serializers.DictField:
+    return serializers.DictField(child=serializers.IntegerField(), help_text=help_text)
+
+
+def _ledger_fields(dead_lettered: serializers.Field[Any, Any, Any, Any]) -> Fields:
+    return {
+        "received": serializers.IntegerField(help_text="accepted + rejected"),
+        "accepted": serializers.IntegerField(
+            help_text="delivered + dropped + dead_lettered + discarded + pending",
+        ),
+        "rejected": _counts_by("By reason."),
+        "delivered": serializers.IntegerField(),
+        "dropped": _counts_by("By reason."),
+        "dead_lettered": dead_lettered,
+        "discarded": _counts_by("By whom or which policy, before it became a dead letter."),
+        "pending": serializers.IntegerField(),
+    }
+
+
+_DEAD_LETTERED = _kind(
+    "DeadLettered",
+    {
+        "total": serializers.IntegerField(),
+        "waiting": serializers.IntegerField(),
+        "replayed": serializers.IntegerField(),
+        "discarded": serializers.IntegerField(),
+        "no_longer_kept": serializers.IntegerField(help_text="Replayed or discarded, and older than the retention."),
+    },
+)
+_USAGE_STEP = _kind("UsageStep", {"from": serializers.DateTimeField(), **_ledger_fields(serializers.IntegerField())})
+_WITHOUT_WORKER = _kind(
+    "PendingWithoutWorker",
+    {
+        "pending": serializers.IntegerField(),
+        "for_s": serializers.FloatField(help_text="Since the worker was last heard of."),
+    },
+)
+_USAGE = _kind(
+    "Usage",
+    {
+        "tenant": serializers.CharField(),
+        "from": serializers.DateTimeField(),
+        "to": serializers.DateTimeField(),
+        "as_of": serializers.DateTimeField(allow_null=True, help_text="Everything up to then is in it."),
+        "total": _kind("UsageTotal", _ledger_fields(_DEAD_LETTERED()))(),
+        "steps": _USAGE_STEP(many=True, help_text="Those in which something was received."),
+        "pending_without_worker": _WITHOUT_WORKER(many=True, help_text="What waits for a worker to come back."),
+    },
+)
+USAGE = extend_schema(
+    operation_id="usage",
+    summary="What became of your own events",
+    parameters=[
+        OpenApiParameter("from", OpenApiTypes.DATETIME, description="RFC 3339 with a zone; 24 steps ago when absent."),
+        OpenApiParameter("to", OpenApiTypes.DATETIME, description="RFC 3339 with a zone; now when absent."),
+        OpenApiParameter("step", str, enum=["minute", "hour", "day"], description="`hour` when absent; UTC."),
+    ],
+    responses={200: OpenApiResponse(_USAGE, description="By the time of acceptance.")}
+    | _refusals(400, 401, 403, 405, 429, 500, 503),
+    auth=_SECURITY,
+)

@@ -87,6 +87,7 @@ class BadRequest(Refused):
         "empty_batch",
         "all_events_rejected",
         "unknown_delivery",
+        "invalid_query",
         "invalid_idempotency_key",
     }
 
@@ -167,6 +168,8 @@ class Unavailable(Refused):
             "no_snapshot",
             "shutting_down",
             "sample_unavailable",
+            "usage_unavailable",
+            "dead_letters_unavailable",
         }
     )
     retry_after_s = 1.0

@@ -111,22 +111,24 @@ def letter_facts(letter: DeadLetter) -> dict[str, Any]:
         "attempts": letter.attempts_made,
         "unconfirmed": letter.unconfirmed,
         "nextAttemptAt": _iso(letter.next_attempt_at),
-        "replayed": _place(letter),
+        "replayed": place_facts(letter),
         "endedAt": _iso(letter.ended_at),
         "endedBy": letter.ended_by,
         "endReason": letter.end_reason,
         **_bytes("key", letter.key),
-        **_event(letter),
+        **event_facts(letter),
+        **({"original": letter.original_document} if letter.original_value is not None else {}),
     }
 
 
-def _event(letter: DeadLetter) -> dict[str, Any]:
+def event_facts(letter: DeadLetter) -> dict[str, Any]:
+    """The event as JSON where it is, else its bytes as text or base64."""
     document = letter.document
-    facts = {"event": document} if document is not None else _bytes("value", letter.value)
-    return facts | ({"original": letter.original_document} if letter.original_value is not None else {})
+    return {"event": document} if document is not None else _bytes("value", letter.value)
 
 
-def _place(letter: DeadLetter) -> dict[str, Any] | None:
+def place_facts(letter: DeadLetter) -> dict[str, Any] | None:
+    """Where Kafka has it; None where it has not."""
     if not letter.replayed_topic:
         return None
     return {
