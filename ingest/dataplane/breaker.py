@@ -57,13 +57,14 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class TrialReport(msgspec.Struct, frozen=True):
-    """What the other processes should know of this one's trials: permits used, results, and how many more it wants."""
+    """What the other processes should know of this one's trials: permits used, results, and whether it wants one
+    more. One at a time, so that they spread over processes and few are lost with one."""
 
     epoch: int
     used: tuple[str, ...] = ()
     successes: int = 0
     failures: int = 0
-    wanted: int = 0
+    wanted: bool = False
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -129,7 +130,8 @@ class Breaker:
         self._permits: deque[tuple[str, float]] = deque()
         self._used: list[str] = []
         self._used_at_s = 0.0
-        self._successes = self._failures = self._wanted = 0
+        self._successes = self._failures = 0
+        self._wanted = False
 
     # --- the path and the poll thread --------------------------------------------------------------------------------
     def record(self, successes: int, failures: int, epoch: int, why: str = "") -> None:
@@ -159,7 +161,7 @@ class Breaker:
                     self._used.append(permit)
                     self._used_at_s = now_s
                     return True
-            self._wanted += 1
+            self._wanted = True
             return False
 
     # --- the board's thread ------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ class Breaker:
     def trial_report(self) -> TrialReport:
         """What has not been told yet of this process's trials."""
         with self._lock:
-            wanted = max(0, min(self._wanted, self._limits.trials) - len(self._permits))
+            wanted = self._wanted and not self._permits
             return TrialReport(self.epoch, tuple(self._used), self._successes, self._failures, wanted)
 
     def reported(self, report: TrialReport, permits: Sequence[str], asked_at_s: float) -> None:
@@ -225,7 +227,7 @@ class Breaker:
             del self._used[: len(report.used)]
             self._successes -= report.successes
             self._failures -= report.failures
-            self._wanted = 0
+            self._wanted = False
             self._permits.extend((permit, asked_at_s + self._limits.permit_s) for permit in permits)
 
     # --- under the lock ----------------------------------------------------------------------------------------------
@@ -265,7 +267,8 @@ class Breaker:
         self._failed_at_s.clear()
         self._permits.clear()
         self._used.clear()
-        self._successes = self._failures = self._wanted = 0
+        self._successes = self._failures = 0
+        self._wanted = False
         return transition
 
     # --- outside of it -----------------------------------------------------------------------------------------------
