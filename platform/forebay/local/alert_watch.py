@@ -67,8 +67,9 @@ class Watch:
 class AlertWatch:
     """Context manager: a thread that looks, where a webhook is configured; else nothing."""
 
-    def __init__(self, redis_url: str, say: Callable[[str], None]) -> None:
+    def __init__(self, redis_url: str, say: Callable[[str], None], look_s: float = LOOK_S) -> None:
         self._say = say
+        self._look_s = look_s
         self._redis = _client(redis_url)
         self._watch = Watch(self._read, self._tell, settings.FOREBAY_ALERT_UNWATCHED_S, time.monotonic)
         self._stop = threading.Event()
@@ -82,11 +83,11 @@ class AlertWatch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop.set()
         if self._thread.ident is not None:
-            self._thread.join(settings.FOREBAY_ALERT_TIMEOUT_S + LOOK_S)
+            self._thread.join(settings.FOREBAY_ALERT_TIMEOUT_S + self._look_s)
         self._redis.close()
 
     def _work(self) -> None:
-        while not self._stop.wait(LOOK_S):
+        while not self._stop.wait(self._look_s):
             self._watch.look()
 
     def _read(self) -> object:
