@@ -9,9 +9,16 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from ingest.api import health
 from ingest.api.answers import Respond
+from ingest.api.dead_letters import DeadLettersView
+from ingest.api.usage import UsageView
 from ingest.api.views import BatchView, LogView
 
-VIEWS = {"/api/logs": LogView, "/api/logs/batch": BatchView}
+VIEWS = {
+    "/api/logs": LogView,
+    "/api/logs/batch": BatchView,
+    "/api/usage": UsageView,
+    "/api/dead-letters": DeadLettersView,
+}
 PROBES: dict[str, Respond] = {
     # Probes come with whatever Host a balancer sends, and their 503 is an answer, not an error to log.
     "/api/logs/health": health.health,

@@ -128,14 +128,34 @@ _DELIVERY = OpenApiParameter(
     "delivery", str, enum=["async", "ack"], description="`ack` waits for Kafka and answers 200 when it has everything."
 )
 _ENCODING = OpenApiParameter("Content-Encoding", str, OpenApiParameter.HEADER, enum=["gzip", "deflate", "zstd"])
+_IDEMPOTENCY = [
+    OpenApiParameter(
+        "Idempotency-Key",
+        str,
+        OpenApiParameter.HEADER,
+        description="1 to 255 printable ASCII characters. Where the plan has it, a repeated request is answered as the "
+        "first time and not taken again; needs a Content-Length.",
+    ),
+    OpenApiParameter(
+        "Idempotency-Status",
+        str,
+        OpenApiParameter.HEADER,
+        enum=["replayed", "unchecked", "unsupported"],
+        response=[200, 202],
+        description="`replayed`: the answer of the first time. `unchecked`: it could not be asked or noted whether it "
+        "came before. `unsupported`: the plan has no Idempotency-Key. Absent: checked and new, or nothing to check.",
+    ),
+]
 _REFUSALS = {
     400: "Nothing was accepted; `code` says why.",
     401: "No valid key.",
     403: "The key is not for this.",
     405: "Not a method of this address; see Allow.",
+    409: "The same request, or one of its events, is not answered yet; see Retry-After. Or its answer was not kept.",
+    411: "An Idempotency-Key needs a Content-Length.",
     413: "Over a limit of size.",
     415: "Unknown Content-Encoding.",
-    422: "Kafka refused all of it for good (only with delivery=ack).",
+    422: "Kafka refused all of it for good (only with delivery=ack), or the Idempotency-Key came with another request.",
     429: "A quota is used up; see Retry-After.",
     500: "A defect of Forebay; send it again.",
     503: "Cannot be taken now; see Retry-After.",
@@ -154,7 +174,7 @@ SINGLE = extend_schema(
     operation_id="send_event",
     summary="Send one event",
     request=_EVENT,
-    parameters=[_DELIVERY, _ENCODING],
+    parameters=[_DELIVERY, _ENCODING, *_IDEMPOTENCY],
     responses={
         202: OpenApiResponse(_ACCEPTED, description="It is in the journal."),
         200: OpenApiResponse(_ACCEPTED, description="Kafka has it."),
@@ -170,7 +190,7 @@ BATCH = extend_schema(
         "application/json": _EVENT(many=True),
         "application/x-ndjson": OpenApiTypes.STR,
     },
-    parameters=[_DELIVERY, _ENCODING],
+    parameters=[_DELIVERY, _ENCODING, *_IDEMPOTENCY],
     responses={
         202: OpenApiResponse(_BATCH_ANSWER, description="All are in the journal."),
         200: OpenApiResponse(_BATCH_ANSWER, description="Kafka has all of them."),

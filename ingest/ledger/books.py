@@ -5,8 +5,9 @@ from the journals' own count of unsettled records, dead letters from their table
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -68,15 +69,17 @@ def mismatches(*, tenant: str = "") -> list[Mismatch]:
     return found
 
 
-def missing_journals() -> list[Missing]:
-    """The journals that hold something and whose worker has not been heard of for FOREBAY_JOURNAL_MISSING_AFTER_S."""
-    now = timezone.now()
-    states = JournalState.objects.filter(finished_at=None).order_by("seen_at")
-    return [
-        Missing(state.journal, state.node, state.unsettled, (now - state.seen_at).total_seconds())
-        for state in states
-        if is_missing(state)
-    ]
+def missing_journals(heard_wall_s: Mapping[str, float] = MappingProxyType({})) -> list[Missing]:
+    """The journals that hold something and whose worker has not been heard of for FOREBAY_JOURNAL_MISSING_AFTER_S.
+
+    `heard_wall_s` is when a journal was heard of, where somebody knows better than the table."""
+    now, missing = timezone.now(), []
+    for state in JournalState.objects.filter(finished_at=None).order_by("seen_at"):
+        state.seen_at = max(state.seen_at, datetime.fromtimestamp(heard_wall_s.get(state.journal, 0), UTC))
+        if is_missing(state):
+            for_s = (now - state.seen_at).total_seconds()
+            missing.append(Missing(state.journal, state.node, state.unsettled, for_s))
+    return missing
 
 
 def totals(*, tenant: str = "", since_minute: int = 0) -> dict[str, dict[str, int]]:

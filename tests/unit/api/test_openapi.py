@@ -21,7 +21,13 @@ def document() -> Any:
 def test_the_document_names_the_ingest_routes(document: Any) -> None:
     operations = {(path, method) for path, item in document["paths"].items() for method in item}
 
-    assert operations == {("/api/logs", "post"), ("/api/logs", "get"), ("/api/logs/batch", "post")}
+    assert operations == {
+        ("/api/logs", "post"),
+        ("/api/logs", "get"),
+        ("/api/logs/batch", "post"),
+        ("/api/usage", "get"),
+        ("/api/dead-letters", "get"),
+    }
 
 
 def test_every_operation_takes_a_key_in_either_way(document: Any) -> None:
