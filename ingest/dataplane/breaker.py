@@ -150,19 +150,19 @@ class Breaker:
 
     def take_trial(self) -> bool:
         """Whether this one call may be sent though the breaker is HALF_OPEN. Without a permit at hand it is noted that
-        one is wanted: ask again. Read `epoch` for the call afterwards."""
+        one is wanted: ask again. Read `epoch` for the call afterwards, and record its result: a trial of which nothing
+        is heard has failed."""
         with self._lock:
-            if self.state is not State.HALF_OPEN:
+            if not self._has_permit():
                 return self.allows_direct
-            now_s = self._now_s()
-            while self._permits:
-                permit, ends_s = self._permits.popleft()
-                if now_s < ends_s:
-                    self._used.append(permit)
-                    self._used_at_s = now_s
-                    return True
-            self._wanted = True
-            return False
+            self._used.append(self._permits.popleft()[0])
+            self._used_at_s = self._now_s()
+            return True
+
+    def offers_trial(self) -> bool:
+        """What `take_trial` would say now, without taking it; the wish is noted as well."""
+        with self._lock:
+            return self._has_permit() or self.allows_direct
 
     # --- the board's thread ------------------------------------------------------------------------------------------
     def tick(self, *, alone: bool = False) -> None:
@@ -231,6 +231,13 @@ class Breaker:
             self._permits.extend((permit, asked_at_s + self._limits.permit_s) for permit in permits)
 
     # --- under the lock ----------------------------------------------------------------------------------------------
+    def _has_permit(self) -> bool:
+        now_s = self._now_s()
+        while self._permits and now_s >= self._permits[0][1]:
+            self._permits.popleft()
+        self._wanted = self.state is State.HALF_OPEN and not self._permits
+        return bool(self._permits)
+
     def _count(self, successes: int, failures: int, why: str) -> Transition | None:
         limits, now_s = self._limits, self._now_s()
         self._calls.extend(repeat(False, min(successes, limits.window_calls)))
@@ -275,3 +282,11 @@ class Breaker:
     def _tell(self, moved: Transition | None) -> None:
         if moved is not None and moved.old is not moved.new:
             self._on_transition(self, moved.old, moved.new, moved.cause)
+
+
+def take_trials(*breakers: Breaker) -> bool:
+    """Whether one call may be sent that all of them concern: it is a trial of each that is HALF_OPEN, or of none.
+
+    A trial of the cluster's that is taken while the topic's refuses would bring no result, and so count as failed."""
+    offers = [breaker.offers_trial() for breaker in breakers]  # each is asked, so that each knows what is wanted
+    return all(offers) and all(breaker.take_trial() for breaker in breakers)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.dataplane.breaker import Breaker, BreakerLimits, Standing, State
+from ingest.dataplane.breaker import Breaker, BreakerLimits, Standing, State, take_trials
 
 LIMITS = BreakerLimits()
 Told = list[tuple[str, State, State, str]]
@@ -195,6 +195,26 @@ def test_what_was_reported_is_not_reported_again(breaker: Breaker, clock: Clock)
 def test_a_trial_is_allowed_anyway_once_it_is_closed(breaker: Breaker) -> None:
     assert breaker.take_trial()
     assert not opened(breaker).take_trial()
+
+
+def test_a_call_that_two_breakers_concern_uses_up_a_trial_of_both_or_of_none(breaker: Breaker, clock: Clock) -> None:
+    cluster = half_opened(Breaker("", LIMITS, clock), clock)
+    half_opened(breaker, clock)
+    cluster.reported(cluster.trial_report(), ["c"], clock.now_s)
+
+    refused = take_trials(cluster, breaker)
+    used_in_vain = cluster.trial_report().used
+    wanted = breaker.trial_report().wanted
+    breaker.reported(breaker.trial_report(), ["t"], clock.now_s)
+
+    assert (refused, used_in_vain, wanted) == (False, (), True)
+    assert take_trials(cluster, breaker)
+    assert (cluster.trial_report().used, breaker.trial_report().used) == (("c",), ("t",))
+
+
+def test_a_closed_breaker_costs_a_call_no_trial(breaker: Breaker, clock: Clock) -> None:
+    assert take_trials(breaker, Breaker("", LIMITS, clock))
+    assert not take_trials(breaker, opened(Breaker("", LIMITS, clock)))
 
 
 # --- alone -----------------------------------------------------------------------------------------------------------
