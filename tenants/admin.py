@@ -35,8 +35,20 @@ class VersionedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no
 
 @admin.register(Plan)
 class PlanAdmin(VersionedAdmin):
-    list_display = ("name", *LIMIT_FIELDS, "requests_per_s_per_address", "tenant_count")
-    fields = ("name", *LIMIT_FIELDS, "requests_per_s_per_address")
+    list_display = (
+        "name",
+        *LIMIT_FIELDS,
+        "requests_per_s_per_address",
+        "idempotency_keys",
+        "deduplicates",
+        "quarantine",
+        "tenant_count",
+    )
+    fieldsets = (
+        (None, {"fields": ("name", *LIMIT_FIELDS, "requests_per_s_per_address")}),
+        ("What comes again", {"fields": ("idempotency_keys", "deduplicates")}),
+        ("What is rejected", {"fields": ("quarantine",)}),
+    )
     search_fields = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:

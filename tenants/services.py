@@ -54,6 +54,22 @@ def _plan_named(name: str) -> Plan:
     return plan
 
 
+@transaction.atomic
+def plan_set(*, plan: str, **options: bool | str) -> Plan:
+    """What a plan does with what comes again or is bad, by field name; without any it is only looked at.
+
+    Raises NoSuchPlan, and ValidationError for a value that is none.
+    """
+    found = _plan_named(plan)
+    if options:
+        for field, value in options.items():
+            setattr(found, field, value)
+        found.full_clean()
+        found.save(update_fields=list(options))
+        ControlPlaneVersion.bump()
+    return found
+
+
 def tenant_suspend(*, tenant: Tenant) -> bool:
     """Refuse the tenant's requests from now on; True if that changed anything."""
     return _tenant_set_status(tenant, TenantStatus.SUSPENDED)

@@ -1,5 +1,5 @@
 """The operators' console for the event path: routing rules, and what became of events."""
 
-from ingest.admin import rules
+from ingest.admin import quarantine, rules
 
-__all__ = ["rules"]
+__all__ = ["quarantine", "rules"]

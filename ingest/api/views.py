@@ -6,9 +6,10 @@ initial(), negotiation and parsers do not run: its classes and the decorators se
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import msgspec
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.parsers import JSONParser
@@ -18,30 +19,41 @@ from ingest.api import body
 from ingest.api.addresses import client_address
 from ingest.api.admission import admit
 from ingest.api.answers import Answer
+from ingest.api.idempotency import HEADER, Once
 from ingest.api.problems import problem
 from ingest.api.recent import recent_events
 from ingest.api.schema import BATCH, RECENT, SINGLE
 from ingest.api.tracing import correlation_id
-from ingest.dataplane import metrics
-from ingest.dataplane.errors import BadRequest, InternalError, MethodNotAllowed, Refused, Throttled, quota_refused
+from ingest.dataplane import documents, metrics
+from ingest.dataplane.errors import (
+    BadRequest,
+    EventRejected,
+    InternalError,
+    MethodNotAllowed,
+    Refused,
+    Throttled,
+    quota_refused,
+)
 from ingest.dataplane.event import decode_many, decode_one
 from ingest.dataplane.outcome import Outcome
 from ingest.dataplane.pipeline import Arrival, Decode, count
 from ingest.dataplane.routing import Delivery
 from ingest.protocols.native import answer_many, answer_one
+from ingest.quarantine import Documents, Rejection
 from ingest.worker import Worker, worker
 
 log = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
-DELIVERIES = {"": "", "delivery=async": Delivery.ASYNC, "delivery=ack": Delivery.ACK}
+DELIVERIES = {"": "", **{f"delivery={delivery}": delivery.value for delivery in Delivery}}
 
 
 class Format(NamedTuple):
-    """A wire format: how a body becomes events, and how the outcome becomes status and JSON."""
+    """A wire format: how a body becomes events, or the bytes of each, and how the outcome becomes status and JSON."""
 
     dialect: str
     decode: Decode
+    documents: Documents
     answer: Callable[[Outcome], tuple[int, bytes]]
 
 
@@ -88,7 +100,9 @@ class LaneView(APIView):
         node = worker()
         delivery = DELIVERIES.get(environ["QUERY_STRING"])
         if delivery is None:
-            raise BadRequest("unknown_delivery", "The query may say delivery=async or delivery=ack, and nothing else")
+            raise BadRequest(
+                "unknown_delivery", "The query may say delivery=async, ack or fire_and_forget, and nothing else"
+            )
         address = client_address(environ, node.trusted_proxies)
         caller = admit(environ, node, "ingest", address)
         tenant = caller.tenant
@@ -110,12 +124,68 @@ class LaneView(APIView):
 
         form = self.format
         arrival = Arrival(caller, allowance, node.topics, form.dialect, address, correlation, delivery)
-        with node.lane_lock:
-            outcome = node.pipeline.accept(form.decode, content, arrival)
+        key = environ.get("HTTP_IDEMPOTENCY_KEY")
+        if key is None and not tenant.deduplicates:
+            return Answer(*form.answer(self._accept(node, arrival, content)))
+        return self._accept_once(node, arrival, content, key, environ.get("CONTENT_LENGTH", ""))
+
+    def _accept(self, node: Worker, arrival: Arrival, content: bytes) -> Outcome:
+        form = self.format
+        try:
+            with node.lane_lock:
+                outcome = node.pipeline.accept(form.decode, content, arrival)
+        except BadRequest as refused:
+            if refused.code in EventRejected.codes:
+                rejected = {0: EventRejected(refused.code, refused.detail)}
+                _quarantine(node, arrival, content, documents.one, rejected)
+            raise
+        if node.commit is not None:
+            node.commit.wait(outcome.written)
         if outcome.wanted_ack:
-            _wait(node, tenant.name, outcome)
+            _wait(node, arrival.caller.tenant.name, outcome)
         count(arrival, outcome, len(content))
-        return Answer(*form.answer(outcome))
+        if outcome.rejected:
+            _quarantine(node, arrival, content, form.documents, outcome.rejected)
+        return outcome
+
+    def _accept_once(
+        self, node: Worker, arrival: Arrival, content: bytes, key: str | None, content_length: str
+    ) -> Answer:
+        """For those whose plan or header asks for it: what came before is answered as before, or dropped."""
+        form, tenant = self.format, arrival.caller.tenant
+        with Once(node.claims, tenant.name) as once:
+            if key is not None and tenant.idempotency_keys:
+                once.name_key(key, content_length, (self.route, arrival.delivery), content)
+            elif key is not None:
+                once.status = "unsupported"
+            if tenant.deduplicates:
+                once.name_events(form.decode, content)
+            answer = once.claim()
+            if answer is None:
+                arrival = msgspec.structs.replace(arrival, duplicates=once.duplicates)
+                outcome = self._accept(node, arrival, content)
+                answer = Answer(*form.answer(outcome))
+                once.keep(outcome, answer)
+            return msgspec.structs.replace(answer, headers=((HEADER, once.status),)) if once.status else answer
+
+
+def _quarantine(
+    node: Worker, arrival: Arrival, body: bytes, taken_apart: Documents, errors: Mapping[int, EventRejected]
+) -> None:
+    """For an operator, where the tenant's plan says so; nobody waits for it."""
+    tenant, key = arrival.caller.tenant, arrival.caller.key
+    if tenant.quarantine != "off":
+        rejection = Rejection(
+            tenant.name,
+            tenant.quarantine,
+            key.key_id,
+            arrival.dialect,
+            arrival.correlation_id,
+            body,
+            taken_apart,
+            errors,
+        )
+        node.quarantine.offer(rejection)
 
 
 def _wait(node: Worker, tenant: str, outcome: Outcome) -> None:
@@ -133,7 +203,7 @@ class LogView(LaneView):
     """One event in; the tenant's own recent events out."""
 
     route = "logs"
-    format = Format("native", decode_one, answer_one)
+    format = Format("native", decode_one, documents.one, answer_one)
     http_methods = ("GET", "POST")
 
     def _respond(self, environ: Environ, correlation: str) -> Answer:
@@ -159,7 +229,7 @@ class BatchView(LaneView):
     """Many events in: a JSON array or NDJSON."""
 
     route = "logs_batch"
-    format = Format("native", decode_many, answer_many)
+    format = Format("native", decode_many, documents.many, answer_many)
 
     @BATCH
     def post(self, request: HttpRequest) -> HttpResponseBase:

@@ -55,7 +55,7 @@ def issue(tenant: Tenant, name: str = "web") -> ApiKey:
 
 def test_saving_a_form_moves_the_version(console: Client, acme: Tenant, version_moves: VersionMoves) -> None:
     limits = {field: 0 for field in KEY_FORM if field.endswith(("_per_s", "_events", "_bytes", "_per_day"))}
-    plan = {"name": "golden", **limits, "requests_per_s_per_address": 5}
+    plan = {"name": "golden", **limits, "requests_per_s_per_address": 5, "quarantine": "off"}
     tenant = {"name": "dora", "plan": acme.plan_id, "status": "ACTIVE", "default_delivery": "async"}
     key = issue(acme)
 
