@@ -19,13 +19,12 @@ _FORGET_UNCHANGED = (
 
 
 class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker as one worker sees it, and as the board tells it: the cluster's has no topic."""
+    """A breaker as one worker sees it; `name` is `cluster` or a topic's."""
 
+    name: str
     state: str
-    topic: str = ""
     cause: str = ""
-    by: str = ""
-    epoch: int = 0
+    since_wall_ms: int = 0
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):

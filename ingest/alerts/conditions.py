@@ -173,13 +173,11 @@ def _of_the_platform(living: Sequence[WorkerStatus], thresholds: Thresholds) -> 
 def _of_breakers(living: Sequence[WorkerStatus]) -> Iterator[Finding]:
     newest: dict[str, BreakerStatus] = {}
     for breaker in (breaker for worker in living for breaker in worker.breakers if breaker.state != BREAKER_CLOSED):
-        if breaker.topic not in newest or breaker.epoch > newest[breaker.topic].epoch:
-            newest[breaker.topic] = breaker
-    for topic, breaker in sorted(newest.items()):
-        by = f", by {breaker.by}" if breaker.by else ""
+        if breaker.name not in newest or breaker.since_wall_ms > newest[breaker.name].since_wall_ms:
+            newest[breaker.name] = breaker
+    for name, breaker in sorted(newest.items()):
         because = f": {breaker.cause}" if breaker.cause else "."
-        subject = f"topic {topic}" if topic else "the cluster"
-        yield Finding(Kind.BREAKER_NOT_CLOSED, subject, f"It is {breaker.state}{by}{because}")
+        yield Finding(Kind.BREAKER_NOT_CLOSED, name, f"It is {breaker.state}{because}")
 
 
 def _of_parked(parked: dict[tuple[str, str], Parked]) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ def test_a_healthy_platform_has_no_findings() -> None:
         produce_p99_ms=500,
         delivered_last_minute_events=999,
         delivery_errors_last_minute=1,
-        breakers=(BreakerStatus(state="CLOSED"),),
+        breakers=(BreakerStatus(name="cluster", state="CLOSED"),),
         disk_free_bytes=10,
         disk_total_bytes=100,
         snapshot_version=5,
@@ -71,10 +71,10 @@ def test_a_healthy_platform_has_no_findings() -> None:
             {"delivered_last_minute_events": 998, "delivery_errors_last_minute": 1},
             (Kind.DELIVERY_ERRORS, "platform"),
         ),
-        ({"breakers": (BreakerStatus(state="OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "the cluster")),
-        ({"breakers": (BreakerStatus(topic="logs", state="HALF_OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "topic logs")),
-        ({"breakers": (BreakerStatus(topic="logs", state="FORCED_OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "topic logs")),
-        ({"breakers": (BreakerStatus(topic="logs", state="DISABLED"),)}, (Kind.BREAKER_NOT_CLOSED, "topic logs")),
+        ({"breakers": (BreakerStatus(name="cluster", state="OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "cluster")),
+        ({"breakers": (BreakerStatus(name="logs", state="HALF_OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "logs")),
+        ({"breakers": (BreakerStatus(name="logs", state="FORCED_OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "logs")),
+        ({"breakers": (BreakerStatus(name="logs", state="DISABLED"),)}, (Kind.BREAKER_NOT_CLOSED, "logs")),
         ({"damaged_segments": 1}, (Kind.JOURNAL_DAMAGED, "n1")),
         ({"disk_free_bytes": 9, "disk_total_bytes": 100}, (Kind.DISK_FILLING, "n1")),
     ],
@@ -91,12 +91,12 @@ def test_errors_of_all_workers_are_weighed_together() -> None:
 
 
 def test_a_breaker_that_several_workers_see_is_one_finding_with_the_newest_state() -> None:
-    first = worker(1, breakers=(BreakerStatus(topic="logs", state="OPEN", epoch=4, cause="timeouts"),))
-    second = worker(2, breakers=(BreakerStatus(topic="logs", state="HALF_OPEN", epoch=5, by="ann", cause="waited"),))
+    first = worker(1, breakers=(BreakerStatus(name="logs", state="OPEN", since_wall_ms=4, cause="timeouts"),))
+    second = worker(2, breakers=(BreakerStatus(name="logs", state="HALF_OPEN", since_wall_ms=5, cause="waited"),))
 
     values = [finding.value for finding in findings(observed(first, second), THRESHOLDS)]
 
-    assert values == ["It is HALF_OPEN, by ann: waited"]
+    assert values == ["It is HALF_OPEN: waited"]
 
 
 def test_what_a_node_has_once_is_not_found_once_a_worker() -> None:
