@@ -162,7 +162,13 @@ class Drain:
         segment = journal.segment_of(sequence)
         if segment is None:
             return None
-        accept = journal.read(segment, sequence)
+        try:
+            accept = journal.read(segment, sequence)
+        except DamagedFrame as error:
+            lost = journal.give_up_damaged(segment, sequence)
+            metrics.JOURNAL_DAMAGED_FRAMES.inc()
+            log.error("journal %s: %s; %d events are given up, its file will be set aside", journal.name, error, lost)
+            return None
         indexes = [index for index in segment.pending_of(accept) if _topic(accept, index) == flow.topic]
         size_bytes = len(indexes) * segment.sizes_bytes[segment.index_of(sequence)]
         return Step((journal, segment, accept.sequence), accept, indexes, size_bytes) if indexes else None

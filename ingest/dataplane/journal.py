@@ -17,7 +17,7 @@ from ingest.dataplane import compaction
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.journal_lock import LOCK_NAME, lock, lock_new
 from ingest.dataplane.ledger import Account, Ending, Ledger
-from ingest.dataplane.replay import replay
+from ingest.dataplane.replay import DAMAGED, lost, replay
 from ingest.dataplane.segments import (
     IN_FLIGHT,
     MAGIC,
@@ -154,8 +154,9 @@ class Journal:
         allowed, while keeping the segments would fill the disk for good, which is not."""
         with self._lock:
             count = 0
-            holder = self._write_ending(Settle(_merged(ranges), ending, reason))
-            for segment, first, size in ranges:
+            merged = _merged(ranges)
+            holder = self._write_ending(Settle([(first, size) for _, first, size in merged], ending, reason))
+            for segment, first, size in merged:
                 for account, settled, live_bytes in segment.settle(first, size):
                     account.settle(settled, ending, reason)
                     self.ledger.touch(account)
@@ -223,6 +224,13 @@ class Journal:
         with self._lock:  # the segment may be rewritten meanwhile
             return segment.accept_of(sequence)
 
+    def give_up_damaged(self, segment: Segment, sequence: int) -> int:
+        """An ACCEPT cannot be read any more: its records are discarded, and its file is set aside in the end."""
+        records = segment.records_of(sequence)
+        segment.is_damaged = True
+        self.damaged_frames += 1
+        return self.settle([(segment, records.start, len(records))], Ending.DISCARDED, DAMAGED)
+
     def segment_of(self, sequence: int) -> Segment | None:
         """The segment that holds a record; None when it is settled and gone."""
         with self._lock:
@@ -284,6 +292,9 @@ class Journal:
         self._segments, self.ledger = replayed.segments, replayed.ledger
         self._next_sequence, self._next_ordinal = replayed.next_sequence, replayed.next_ordinal
         self.damaged_frames = replayed.damaged_frames
+        if replayed.damaged_frames:
+            for delta in lost(replayed):
+                self.count(delta)
         if not self._segments or not replayed.begins_with_checkpoint:
             self._add_segment(SETTLE_RESERVE_BYTES)
         self._unlink_settled()
@@ -389,14 +400,14 @@ def _sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def _merged(ranges: list[Range]) -> list[tuple[int, int]]:
-    """First sequences and counts in order, adjoining ranges as one: a thousand single events become one range."""
-    merged: list[tuple[int, int]] = []
-    end = -1
-    for _, first, count in sorted(ranges, key=itemgetter(1)):
-        if first == end:
-            merged[-1] = (merged[-1][0], end + count - merged[-1][0])
+def _merged(ranges: list[Range]) -> list[Range]:
+    """Ranges in order, adjoining ones of a segment as one: a thousand single events become one range."""
+    merged: list[Range] = []
+    last, end = None, -1
+    for segment, first, count in sorted(ranges, key=itemgetter(1)):
+        if segment is last and first == end:
+            merged[-1] = (segment, merged[-1][1], end + count - merged[-1][1])
         else:
-            merged.append((first, count))
-        end = first + count
+            merged.append((segment, first, count))
+        last, end = segment, first + count
     return merged

@@ -60,11 +60,15 @@ class Account(msgspec.Struct, array_like=True, gc=False):
 
     def accept(self, records: int, rejections: Mapping[str, int], dropped: Mapping[str, int]) -> None:
         """One request was journaled."""
-        journaled = records + sum(dropped.values())
-        self.received += journaled + sum(rejections.values())
-        self.journaled += journaled
-        _add_all(self.rejections, rejections)
-        _add_all(self.dropped, dropped)
+        self.received += records
+        self.journaled += records
+        if dropped:
+            self.received += sum(dropped.values())
+            self.journaled += sum(dropped.values())
+            _add_all(self.dropped, dropped)
+        if rejections:
+            self.received += sum(rejections.values())
+            _add_all(self.rejections, rejections)
 
     def settle(self, count: int, ending: Ending, reason: str) -> None:
         """Records came to their end."""

@@ -4,11 +4,12 @@ Data plane. Runs when a directory is adopted, before anybody else can see it; an
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.dataplane.ledger import Ledger
+from ingest.dataplane.ledger import Account, Ledger
 from ingest.dataplane.segments import (
     MAGIC,
     PENDING,
@@ -21,6 +22,9 @@ from ingest.dataplane.segments import (
 )
 
 log = logging.getLogger(__name__)
+
+DAMAGED = "damaged_journal"
+"""Why an event is given up whose frame cannot be read: the ledger's word for it."""
 
 
 @dataclass
@@ -64,33 +68,60 @@ def replay(directory: Path, segment_bytes: int, *, may_cut: bool = True) -> Repl
     return replayed
 
 
+def lost(replayed: Replayed) -> list[Account]:
+    """What accounts say is pending and no segment holds: it was in frames that cannot be read. As counts to add."""
+    held: Counter[int] = Counter()
+    for segment in replayed.segments:
+        for start, account in zip(segment.starts, segment.accounts, strict=True):
+            held[id(account)] += segment.unsettled_of(start)
+    return [
+        Account(account.tenant, account.minute, discarded={DAMAGED: missing})
+        for account in replayed.ledger.accounts.values()
+        if (missing := account.pending - held[id(account)]) > 0
+    ]
+
+
 def _replay_segment(replayed: Replayed, segment: Segment, segment_bytes: int, *, is_last: bool, may_cut: bool) -> None:
     replayed.begins_with_checkpoint = False
-    try:
-        if not segment.is_of_this_format:
-            raise DamagedFrame(f"{segment.path.name}: not a segment of this format")
-        for at, next_at, entry in segment.entries(segment.reserved_bytes):
-            segment.size_bytes = next_at
-            if isinstance(entry, Accept):
-                _accept(replayed, segment, entry, at, next_at - at)
-            elif isinstance(entry, Settle):
-                _settle(replayed, segment, entry)
-            elif isinstance(entry, Counts):
-                for account in entry.accounts:
-                    replayed.ledger.at(account.tenant, account.minute).add(account)
-            else:
-                replayed.ledger.restore(entry.accounts)
-                replayed.begins_with_checkpoint = at == len(MAGIC)
-    except DamagedFrame as error:
-        # The torn end of the last segment was never answered with a 202; anything else is kept aside.
-        if is_last and segment.is_of_this_format and segment.is_torn_at_end(segment_bytes):
-            log.warning("journal %s: a torn last frame (%s)", segment.path.parent.name, error)
-            if may_cut:
-                segment.cut()
+    at: int | None = len(MAGIC)
+    while at is not None:
+        try:
+            if not segment.is_of_this_format:
+                raise DamagedFrame(f"{segment.path.name}: not a segment of this format")
+            _read_on(replayed, segment, at)
             return
-        replayed.damaged_frames += 1
-        segment.is_damaged = True
-        log.error("journal %s: %s; the file will be set aside", segment.path.parent.name, error)
+        except DamagedFrame as error:
+            name = segment.path.parent.name
+            # The torn end of the last segment was never answered with a 202; anything else is kept aside.
+            if is_last and segment.is_of_this_format and segment.is_torn_at_end(segment_bytes):
+                log.warning("journal %s: a torn last frame (%s)", name, error)
+                if may_cut:
+                    segment.cut()
+                return
+            replayed.damaged_frames += 1
+            segment.is_damaged = True
+            log.error("journal %s: %s; the file will be set aside", name, error)
+            at = segment.next_frame(segment.size_bytes) if segment.is_of_this_format else None
+
+
+def _read_on(replayed: Replayed, segment: Segment, at: int) -> None:
+    """From a byte to the end, or to the next damaged frame."""
+    while at < segment.reserved_bytes:
+        entry, next_at = segment.read(at)
+        if entry is None:
+            return
+        segment.size_bytes = next_at
+        if isinstance(entry, Accept):
+            _accept(replayed, segment, entry, at, next_at - at)
+        elif isinstance(entry, Settle):
+            _settle(replayed, segment, entry)
+        elif isinstance(entry, Counts):
+            for account in entry.accounts:
+                replayed.ledger.at(account.tenant, account.minute).add(account)
+        else:
+            replayed.ledger.restore(entry.accounts)
+            replayed.begins_with_checkpoint = at == len(MAGIC)
+        at = next_at
 
 
 def _accept(replayed: Replayed, segment: Segment, accept: Accept, at: int, frame_bytes: int) -> None:

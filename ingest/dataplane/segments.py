@@ -61,6 +61,9 @@ class Checkpoint(msgspec.Struct, array_like=True, tag=4, gc=False):
 
 Entry = Accept | Settle | Counts | Checkpoint
 
+# An array of as many elements as Accept has and its tag, then the tag's number.
+_ACCEPT_BEGINS = bytes((0x90 + len(Accept.__struct_fields__) + 1, 1))
+
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Entry).decode
 
@@ -194,6 +197,17 @@ class Segment:
             raise DamagedFrame(f"{self.path.name}: no ACCEPT where record {sequence} should be")
         return entry
 
+    def records_of(self, sequence: int) -> range:
+        """The numbers of all records of the ACCEPT that holds one, as far as they are known."""
+        at = self.index_of(sequence)
+        return range(self.starts[at], self.starts[at + 1] if at + 1 < len(self.starts) else self.end_sequence)
+
+    def unsettled_of(self, sequence: int) -> int:
+        """How many records of the ACCEPT that holds one are not settled."""
+        records = self.records_of(sequence)
+        first = records.start - self.first_sequence
+        return len(records) - self.states.count(SETTLED, first, first + len(records))
+
     def pending_of(self, accept: Accept) -> list[int]:
         """Which of its records wait for the drain, by index."""
         start = accept.sequence - self.first_sequence
@@ -225,6 +239,21 @@ class Segment:
                 return
             yield at, next_at, entry
             at = next_at
+
+    def next_frame(self, at: int) -> int | None:
+        """Where the next whole ACCEPT begins behind a damaged frame; None when there is none. An ACCEPT begins with its
+        array's header and its tag, so only few places need a look."""
+        data = os.pread(self.fd, self.reserved_bytes - at, at)
+        found = data.find(_ACCEPT_BEGINS, FRAME.size + 1)
+        while found >= 0:
+            begins = at + found - FRAME.size
+            try:
+                if isinstance(self.read(begins)[0], Accept):
+                    return begins
+            except DamagedFrame:
+                pass  # these bytes were part of something else
+            found = data.find(_ACCEPT_BEGINS, found + 1)
+        return None
 
     def is_torn_at_end(self, usual_bytes: int) -> bool:
         """Whether one unfinished frame follows `size_bytes` and nothing comes behind it, or the file was cut short."""

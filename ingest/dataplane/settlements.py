@@ -73,6 +73,7 @@ class Settlements:
         """Settle everything that is complete."""
         settled: dict[Journal, list[Range]] = {}
         delivered: Counter[str] = Counter()
+        now_s = self._now_s()
         while self._completed:
             in_flight = self._completed.popleft()
             if in_flight.is_settled or in_flight.reported < in_flight.expected:
@@ -84,7 +85,7 @@ class Settlements:
                 continue
             failed = self._failed(in_flight) if in_flight.failures else {}
             if not failed:
-                self._succeeded(in_flight)
+                self._succeeded(in_flight, now_s)
             settled.setdefault(in_flight.journal, []).extend(_ranges(in_flight, failed))
             delivered[in_flight.flow.topic] += len(in_flight.indexes) - len(failed)
         for journal, ranges in settled.items():
@@ -118,11 +119,16 @@ class Settlements:
         flow.done += 1
         flow.line.done_bytes += in_flight.size_bytes
 
-    def _succeeded(self, in_flight: InFlight) -> None:
-        line = in_flight.flow.line
+    def _succeeded(self, in_flight: InFlight, now_s: float) -> None:
+        line, cluster = in_flight.flow.line, self._flows.cluster
         metrics.delivered(line.topic)[1].observe(in_flight.completed_s - in_flight.produced_s)
-        line.last_success_s = self._last_success_s = self._now_s()
-        self._count(in_flight, succeeded=True, is_clusters=True)
+        line.last_success_s = self._last_success_s = now_s
+        if not in_flight.is_counted:
+            in_flight.is_counted = True
+            if in_flight.cluster_epoch == cluster.epoch:
+                self._calls[cluster, True] += 1
+            if in_flight.topic_epoch == line.breaker.epoch:
+                self._calls[line.breaker, True] += 1
         if in_flight.is_alone:
             self._suspects.forget(in_flight)
 
@@ -168,23 +174,22 @@ class Settlements:
         counts = {verdict.counts for verdict in verdicts.values()} - {Counts.NOTHING}
         if counts:
             why = "/".join(sorted(error.name() for error in faults.values()))
-            self._count(in_flight, succeeded=False, is_clusters=Counts.CLUSTER in counts, why=why)
+            self._count_failure(in_flight, why, is_clusters=Counts.CLUSTER in counts)
             # What is queued behind these would overtake them.
             self._producer.purge_queue()
 
-    def _count(self, in_flight: InFlight, *, succeeded: bool, is_clusters: bool, why: str = "") -> None:
-        """One call to the breakers; what began before a transition does not count any more. A failure counts for the
-        cluster where no topic succeeds, else for its topic."""
+    def _count_failure(self, in_flight: InFlight, why: str, *, is_clusters: bool) -> None:
+        """One failed call; what began before a transition does not count any more. It counts for the cluster where no
+        topic succeeds, else for its topic."""
         if in_flight.is_counted:
             return
         in_flight.is_counted = True
+        self._why = why
         cluster, own = self._flows.cluster, in_flight.flow.line.breaker
-        blames_cluster = is_clusters and self._now_s() - self._last_success_s > OVERDUE_S
-        if (succeeded or blames_cluster) and in_flight.cluster_epoch == cluster.epoch:
-            self._calls[cluster, succeeded] += 1
-        if (succeeded or not blames_cluster) and in_flight.topic_epoch == own.epoch:
-            self._calls[own, succeeded] += 1
-        self._why = why or self._why
+        if is_clusters and self._now_s() - self._last_success_s > OVERDUE_S:
+            self._calls[cluster, False] += in_flight.cluster_epoch == cluster.epoch
+        else:
+            self._calls[own, False] += in_flight.topic_epoch == own.epoch
 
     def _count_overdue(self, line: Line, now_s: float) -> None:
         counted = 0
@@ -192,7 +197,7 @@ class Settlements:
             if now_s - in_flight.produced_s <= OVERDUE_S or counted == OVERDUE_AT_ONCE:
                 return
             if not (in_flight.is_counted or in_flight.is_settled or in_flight.is_abandoned):
-                self._count(in_flight, succeeded=False, is_clusters=True, why=f"no report for {OVERDUE_S:g} s")
+                self._count_failure(in_flight, f"no report for {OVERDUE_S:g} s", is_clusters=True)
                 metrics.OVERDUE_CALLS.inc()
                 counted += 1
 
