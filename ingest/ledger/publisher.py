@@ -128,7 +128,10 @@ class LedgerPublisher:
     def _beat(self, one: "_Told", phase: JournalPhase) -> Beat:
         wall_s, accounts = self._wall_s(), list(one.journal.ledger.accounts)
         oldest = min((minute for _, minute in accounts), default=_minute(wall_s) - 1)
-        return Beat(self._node, os.getpid(), wall_s, one.journal.unsettled, oldest, one.sequence + 1, phase)
+        unsettled = one.journal.unsettled
+        if phase is JournalPhase.CLOSED and not accounts and not unsettled:
+            phase = JournalPhase.FINISHED
+        return Beat(self._node, os.getpid(), wall_s, unsettled, oldest, one.sequence + 1, phase)
 
     def _farewell(self) -> Beat:
         wall_s = self._wall_s()

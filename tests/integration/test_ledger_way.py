@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -222,7 +223,7 @@ def test_whatever_happens_in_between_the_table_ends_at_the_truth(
     client: redis.Redis,
     clock: Clock,
     new_publisher: Callable[[], LedgerPublisher],
-    operations: list[tuple[object, ...]],
+    operations: list[tuple[Any, ...]],
 ) -> None:
     client.flushdb()
     LedgerMinute.objects.all().delete()
@@ -264,7 +265,7 @@ class World:
         self.client.flushdb()
 
     def save(self) -> None:
-        self._saved = {key: self.client.dump(key) for key in self.client.scan_iter()}
+        self._saved = {key: self.client.dump(key) or b"" for key in self.client.scan_iter()}
 
     def restore(self) -> None:
         self.client.flushdb()

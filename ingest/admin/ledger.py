@@ -1,0 +1,85 @@
+"""The operators' view of the ledger: what became of events by minute and hour, and the journals it comes from."""
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+
+from ingest.ledger.lost import is_missing
+from ingest.models import JournalState, LedgerHour, LedgerMinute
+from ingest.models.ledger import LedgerTotals
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
+    """Only the workers know what to write here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class TotalsAdmin(ReadOnlyAdmin):
+    list_display: tuple[str, ...] = (
+        "time",
+        "tenant",
+        "received",
+        "accepted",
+        "rejected",
+        "delivered",
+        "dropped_events",
+        "dead_lettered",
+        "discarded_events",
+        "pending",
+    )
+    search_fields = ("=tenant",)
+    search_help_text = "The whole name of a tenant."
+    # Counting millions of rows for a page of a hundred takes longer than the page is worth.
+    show_full_result_count = False
+
+    @admin.display(ordering="minute")
+    def time(self, row: LedgerTotals) -> str:
+        return f"{row.at:%Y-%m-%d %H:%M}"
+
+    @admin.display
+    def accepted(self, row: LedgerTotals) -> int:
+        return row.accepted
+
+    @admin.display
+    def rejected(self, row: LedgerTotals) -> int:
+        return sum(map(int, row.rejections.values()), row.retracted)
+
+
+@admin.register(LedgerMinute)
+class LedgerMinuteAdmin(TotalsAdmin):
+    """One row for each journal, tenant and minute."""
+
+    list_display = (*TotalsAdmin.list_display, "journal")
+
+
+@admin.register(LedgerHour)
+class LedgerHourAdmin(TotalsAdmin):
+    """Of the past, all journals together."""
+
+
+@admin.register(JournalState)
+class JournalStateAdmin(ReadOnlyAdmin):
+    """What each journal's worker last said; those without a worker are the ones to look at."""
+
+    list_display = ("journal", "node", "pid", "state", "unsettled", "seen_at")
+    list_filter = ("node", "finished_at")
+    search_fields = ("journal", "node")
+
+    @admin.display
+    def state(self, journal: JournalState) -> str:
+        """In one word."""
+        if journal.given_up_by:
+            return f"given up by {journal.given_up_by}"
+        if journal.finished_at:
+            return "finished"
+        if is_missing(journal):
+            return "worker missing"
+        return "waits for a worker" if journal.is_closed else "open"
