@@ -5,6 +5,7 @@ Nothing is started before a test asks for it, so that the unit tests need no ser
 
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -20,7 +21,8 @@ from django.db import connections
 from redis import Redis
 
 from forebay.local.command import LocalServiceError
-from tests.node import Node
+from tests.node import ROOT, Node
+from tests.programs import run
 from tests.services import KafkaServer, PostgresServer, RedisServer, Services
 
 P = ParamSpec("P")
@@ -117,12 +119,23 @@ def topic_name(request: pytest.FixtureRequest) -> str:
     return f"{re.sub(r'[^a-z0-9]+', '-', request.node.name.lower())[:60].strip('-')}-{uuid4().hex[:8]}"
 
 
-@pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
-    """An empty PostgreSQL database of the test's own, for processes it starts."""
+@pytest.fixture(scope="session")
+def migrated_database(postgres_url: str) -> str:
+    """The name of a database with all tables and nothing in them: a copy of it takes a tenth of a migration's time."""
     name = f"forebay_{uuid4().hex[:12]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
+    url = f"{postgres_url.rpartition('/')[0]}/{name}"
+    run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], env={"DATABASE_URL": url}, cwd=ROOT)
+    return name
+
+
+@pytest.fixture
+def database_url(postgres_url: str, migrated_database: str) -> Iterator[str]:
+    """A PostgreSQL database of the test's own, migrated and empty, for processes it starts."""
+    name = f"forebay_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_database}"')
         yield f"{postgres_url.rpartition('/')[0]}/{name}"
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
@@ -146,7 +159,8 @@ def start_node(
             **(chosen | addresses),
         )
         nodes.append(node)
-        node.migrate()
+        if "database_url" in addresses:
+            node.migrate()
         if start:
             node.start()
         return node

@@ -20,8 +20,8 @@ class Accounts(NamedTuple):
     delivered: int | None = None  # None: nothing counts it
 
 
-def accounts_of(node: Node) -> Accounts:
-    """Of a node with one worker, or one that has ended."""
+def accounts_of(node: Node, tenant: str) -> Accounts:
+    """Of a tenant; the node has one worker, or has ended."""
     return Accounts(pending=pending_events(node.port) if node.is_running() else 0)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import or_end_the_run
 from tests.faults.brokers import BreakableKafka
-from tests.faults.traffic import Client
+from tests.faults.traffic import Client, Sent, event, ndjson
 from tests.node import Node
 from tests.programs import poll_until
 from tests.services import KafkaCluster, Services
@@ -20,7 +20,13 @@ from tests.services import KafkaCluster, Services
 IS_FULL = os.environ.get("FULL") == "1"
 
 # The shipped values are for outages of minutes; here an outage lasts seconds.
-_SHORT_WINDOWS = {"FOREBAY_JOURNAL_ADOPT_INTERVAL_S": "0.5", "FOREBAY_ACK_TIMEOUT_S": "2"}
+ACK_TIMEOUT_S = 5.0 if IS_FULL else 2.0
+BREAKER_OPEN_S = 60.0 if IS_FULL else 3.0
+_WINDOWS = {
+    "FOREBAY_JOURNAL_ADOPT_INTERVAL_S": "2" if IS_FULL else "0.5",
+    "FOREBAY_ACK_TIMEOUT_S": str(ACK_TIMEOUT_S),
+    "FOREBAY_BREAKER_OPEN_S": str(BREAKER_OPEN_S),
+}
 
 
 class Served(NamedTuple):
@@ -77,8 +83,7 @@ def serve(start_node: Callable[..., Node]) -> Serve:
     """
 
     def start(*, environment: Mapping[str, str] | None = None, start: bool = True, **addresses: str) -> Served:
-        windows = {} if IS_FULL else _SHORT_WINDOWS
-        node = start_node(environment={**windows, **(environment or {})}, start=False, **addresses)
+        node = start_node(environment={**_WINDOWS, **(environment or {})}, start=False, **addresses)
         key = admit_tenant(node, "acme")
         if start:
             node.start()
@@ -94,8 +99,34 @@ def admit_tenant(node: Node, name: str, *, plan: str = "agent") -> str:
     return secret
 
 
+def route_tenant(node: Node, tenant: str, topic: str) -> None:
+    """All of a tenant's events go to a topic of their own."""
+    node.manage(
+        *("shell", "--verbosity", "0", "--command"),
+        "from ingest.models import RoutingRule; from tenants.models import ControlPlaneVersion, Tenant;"
+        f" rule = RoutingRule.objects.create(name={tenant!r}, topic={topic!r}, key=['source']);"
+        f" rule.tenants.add(Tenant.objects.get(name={tenant!r})); ControlPlaneVersion.bump()",
+    )
+
+
 def wait_until_known(node: Node, key: str, deadline_s: float = 20.0) -> None:
     """Until a worker takes the key: a running node hears of it within a second."""
     with Client(node.port, key) as client:
         known = poll_until(lambda: client.post("/api/logs", b"").status != 401, deadline_s)
     assert known, "the key is not known to the node"
+
+
+def wait_until_acknowledged(node: Node, key: str, deadline_s: float = 30.0) -> Sent:
+    """Until Kafka acknowledges: the topic is verified and the way to it is open. Returns what was sent for that."""
+    sent = Sent()
+
+    def is_acknowledged() -> bool:
+        asked = event("first", len(sent.accepted))
+        status = client.post("/api/logs?delivery=ack", ndjson([asked])).status
+        sent.accepted.append(asked["eventId"])
+        sent.codes[str(status)] += 1
+        return status == 200
+
+    with Client(node.port, key) as client:
+        assert poll_until(is_acknowledged, deadline_s), f"nothing is acknowledged: {dict(sent.codes)}"
+    return sent

@@ -7,14 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.consumer import read_all
 from tests.faults.accounts import pending_events, seconds_until
 from tests.faults.brokers import BreakableKafka
-from tests.faults.conftest import Serve
+from tests.faults.conftest import ACK_TIMEOUT_S, Serve, wait_until_acknowledged
 from tests.faults.tally import event_id, tally
-from tests.faults.traffic import Answer, Client, Traffic, event, ndjson
+from tests.faults.traffic import Answer, Client, Sent, Traffic, event, ndjson
 from tests.node import Node
-from tests.programs import poll_until
 
 ACK = "/api/logs/batch?delivery=ack"
-ACK_TIMEOUT_S = 4.0
 # A quarter of the 64 threads that a worker ships with.
 MOST_OF_A_TENANT = 16
 
@@ -24,23 +22,23 @@ def post(node: Node, key: str, source: str, count: int = 10) -> Answer:
         return client.post(ACK, ndjson([event(source, number) for number in range(count)]))
 
 
-def wait_for_the_topic(node: Node, key: str) -> None:
-    """Until the topic is verified nothing is acknowledged."""
-    numbers = iter(range(1_000))
-    assert poll_until(lambda: post(node, key, f"first-{next(numbers)}", 1).status == 200, 30)
+def all_of(first: Sent, sent: Sent, answers: list[Answer]) -> Sent:
+    """What was sent first, then by the traffic, and what the answers name."""
+    first.add(sent)
+    first.accepted += [one["eventId"] for answer in answers for one in answer.body["events"]]
+    return first
 
 
 def test_a_200_names_the_place_where_a_consumer_finds_the_event(
     serve: Serve, kafka_bootstrap: str, topic_name: str
 ) -> None:
     node, key = serve()
-    wait_for_the_topic(node, key)
+    first = wait_until_acknowledged(node, key)
 
     with Traffic(node.port, key, senders=2) as traffic, ThreadPoolExecutor(4) as senders:
         traffic.wait_for(500)
         answers = list(senders.map(lambda at: post(node, key, f"waiting-{at}"), range(40)))
-    sent = traffic.sent
-    sent.accepted += [one["eventId"] for answer in answers for one in answer.body["events"]]
+    sent = all_of(first, traffic.sent, answers)
     tally(sent, kafka_bootstrap, topic_name, node=node)
     told = {one["eventId"]: one for answer in answers for one in answer.body["events"]}
     stored = {event_id(record): record for record in read_all(kafka_bootstrap, topic_name)}
@@ -57,8 +55,8 @@ def test_a_200_names_the_place_where_a_consumer_finds_the_event(
 def test_with_a_hanging_broker_an_ack_becomes_a_pending_202_in_time_and_others_do_not_wait(
     serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
-    node, key = serve(kafka_bootstrap=kafka.bootstrap, environment={"FOREBAY_ACK_TIMEOUT_S": str(ACK_TIMEOUT_S)})
-    wait_for_the_topic(node, key)
+    node, key = serve(kafka_bootstrap=kafka.bootstrap)
+    first = wait_until_acknowledged(node, key)
     kafka.server.freeze()
 
     with ThreadPoolExecutor(40) as senders:
@@ -70,8 +68,7 @@ def test_with_a_hanging_broker_an_ack_becomes_a_pending_202_in_time_and_others_d
         waited = list(answers)
     kafka.server.thaw()
     heal_s = seconds_until(lambda: not pending_events(node.port))
-    sent = traffic.sent
-    sent.accepted += [one["eventId"] for answer in waited for one in answer.body["events"]]
+    sent = all_of(first, traffic.sent, waited)
     books = tally(sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
     at_once = [answer for answer in waited if answer.took_s < ACK_TIMEOUT_S / 2]
@@ -82,4 +79,5 @@ def test_with_a_hanging_broker_an_ack_becomes_a_pending_202_in_time_and_others_d
     assert len(waited) - len(at_once) == MOST_OF_A_TENANT
     assert slowest_s < ACK_TIMEOUT_S + 2
     assert async_took_s < ACK_TIMEOUT_S
+    assert books.discrepancies == []
     assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
