@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import redis
 from django.conf import settings
 
+from ingest.alerts.shown import SHOW_S, show_open_alerts
 from ingest.breaker_board import BreakerBoard
 from ingest.chores import Chore
 from ingest.dataplane import metrics
@@ -25,6 +26,7 @@ from ingest.dataplane.tally import flush_all
 from ingest.engine import Engine
 from ingest.heartbeats import Heartbeat
 from ingest.ledger.publisher import LedgerPublisher
+from ingest.parked import ParkedEntry, publish_parked
 from tenants.api_keys import LAST_USED_HASH
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,9 @@ class Reports:
             Chore(EACH_S, self.show_gauges),
             Chore(EACH_S, self._publish_ledger),
             Chore(EACH_S, self._beat),
+            Chore(EACH_S, self._publish_parked),
             Chore(EACH_S, self._publish_recent),
+            Chore(SHOW_S, self._show_alerts),
             Chore(KEY_USES_S, self._publish_key_uses),
         ]
 
@@ -137,6 +141,25 @@ class Reports:
             self._ledger.finish(gone)
         self._journals = names
         self._ledger.publish(journals, adopted=adopted)
+
+    def _show_alerts(self) -> None:
+        _unless_away(lambda: show_open_alerts(self._worker.redis))
+
+    def _publish_parked(self) -> None:
+        entries = [
+            ParkedEntry(
+                tenant=flow.tenant,
+                topic=flow.topic,
+                code=flow.parked.code,
+                detail=flow.parked.detail,
+                since_wall_ms=flow.parked.since_wall_ms,
+                pending=flow.pending,
+                node=settings.FOREBAY_NODE_NAME,
+            )
+            for flow in self._worker.engine.flows.parked()
+            if flow.parked is not None
+        ]
+        _unless_away(lambda: publish_parked(self._worker.redis, self._name, entries))
 
     def _publish_recent(self) -> None:
         taken = self._worker.recent.take()

@@ -23,6 +23,7 @@ from ingest.api.addresses import networks
 from ingest.api.body import BodyBudget
 from ingest.api.claims import Claims
 from ingest.breaker_board import BreakerBoard
+from ingest.broker_probe import BrokerProbe
 from ingest.chores import Chore, Chores
 from ingest.dataplane import metrics
 from ingest.dataplane.acks import AckBudget
@@ -89,6 +90,7 @@ class Worker:
             f"{settings.FOREBAY_NODE_NAME}/{os.getpid()}",
             BreakerLimits(open_s=settings.FOREBAY_BREAKER_OPEN_S),
             on_transition=self._breaker_moved,
+            probe=BrokerProbe(kafka.connection()) if settings.FOREBAY_BREAKER_PROBE else None,
         )
         self.engine = Engine(
             self.lane_lock,

@@ -27,10 +27,13 @@ def ready(environ: Environ) -> Answer:
 
 
 def health(environ: Environ) -> Answer:
-    """What this worker knows of itself: `degraded` when events wait in the journal or quotas are counted locally."""
+    """What this worker knows of itself: `degraded` when events wait in the journal, a breaker is not closed, a topic
+    is parked, or quotas are counted locally."""
     try:
         condition = worker().condition()
     except Unavailable as error:
         return Answer(503, encode({"status": "down", "code": error.code, "detail": error.detail}))
-    is_degraded = bool(condition["journal_pending_events"]) or not condition["redis_available"]
+    breakers_closed = all(breaker["state"] in ("CLOSED", "DISABLED") for breaker in condition["breakers"])
+    is_well = breakers_closed and condition["redis_available"] and not condition["parked_flows"]
+    is_degraded = bool(condition["journal_pending_events"]) or not is_well
     return Answer(200, encode({"status": "degraded" if is_degraded else "ok", **condition}))

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from ingest.dataplane.acks import Acknowledgements
-from ingest.dataplane.breaker import Breaker
+from ingest.dataplane.breaker import Breaker, take_trials
 from ingest.dataplane.flow import Flow, Line, Parked, Waiting
 from ingest.dataplane.in_flight import InFlight
 from ingest.dataplane.journal import Journal, Origin
@@ -73,7 +73,7 @@ class Flows:
         cluster, own = self.cluster, line.breaker
         if cluster.allows_direct and own.allows_direct:
             return True
-        return (cluster.allows_direct or cluster.take_trial()) and (own.allows_direct or own.take_trial())
+        return take_trials(cluster, own)
 
     def answers(self, flow: Flow) -> bool:
         """Whether a sender may wait for what Kafka says: while a breaker is not closed there is nothing to wait for."""

@@ -120,15 +120,9 @@ class Settlements:
         flow.line.done_bytes += in_flight.size_bytes
 
     def _succeeded(self, in_flight: InFlight, now_s: float) -> None:
-        line, cluster = in_flight.flow.line, self._flows.cluster
-        metrics.delivered(line.topic)[1].observe(in_flight.completed_s - in_flight.produced_s)
-        line.last_success_s = self._last_success_s = now_s
-        if not in_flight.is_counted:
-            in_flight.is_counted = True
-            if in_flight.cluster_epoch == cluster.epoch:
-                self._calls[cluster, True] += 1
-            if in_flight.topic_epoch == line.breaker.epoch:
-                self._calls[line.breaker, True] += 1
+        seconds = in_flight.completed_s - in_flight.produced_s
+        metrics.delivered(in_flight.flow.topic)[1].observe(seconds)
+        self._count_success(in_flight, now_s)
         if in_flight.is_alone:
             self._suspects.forget(in_flight)
 
@@ -145,7 +139,9 @@ class Settlements:
         errors = Counter((error.code(), error.name()) for error in failed.values())
         for (code, name), count in errors.items():
             metrics.DELIVERY_ERRORS.labels(verdict_of(code).fault, name).inc(count)
-        if back and not in_flight.is_abandoned:
+        if not back:
+            self._count_success(in_flight, self._now_s())  # Kafka has answered, though not as one would like
+        elif not in_flight.is_abandoned:
             self._send_back(in_flight, back, failed)
         return failed
 
@@ -177,6 +173,16 @@ class Settlements:
             self._count_failure(in_flight, why, is_clusters=Counts.CLUSTER in counts)
             # What is queued behind these would overtake them.
             self._producer.purge_queue()
+
+    def _count_success(self, in_flight: InFlight, now_s: float) -> None:
+        line, cluster = in_flight.flow.line, self._flows.cluster
+        line.last_success_s = self._last_success_s = now_s
+        if not in_flight.is_counted:
+            in_flight.is_counted = True
+            if in_flight.cluster_epoch == cluster.epoch:
+                self._calls[cluster, True] += 1
+            if in_flight.topic_epoch == line.breaker.epoch:
+                self._calls[line.breaker, True] += 1
 
     def _count_failure(self, in_flight: InFlight, why: str, *, is_clusters: bool) -> None:
         """One failed call; what began before a transition does not count any more. It counts for the cluster where no
