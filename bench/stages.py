@@ -91,7 +91,7 @@ class Stages:
             "route": self._best(lambda: [self._route(event) for event in self._events]),
             "encode": self._best(lambda: [encode(event) for event in self._events]),
             # The write lets go of the interpreter; what it costs on its way is mostly to get it back.
-            "journal": self._on_its_way_us(self._node.journal, "append"),
+            "journal": self._on_its_way_us(self._node.engine.journal, "append"),
             "produce": self._best(self._produce, self._wait_until_drained),
             "metrics": self._best(self._count),
             "answer": self._best(lambda: self._view.format.answer(outcome)),
@@ -136,7 +136,7 @@ class Stages:
 
     def _wait_until_drained(self) -> None:
         give_up_s = time.monotonic() + DRAINED_WITHIN_S
-        while len(self._node.producer) and time.monotonic() < give_up_s:
+        while len(self._node.engine.producer) and time.monotonic() < give_up_s:
             time.sleep(0.005)
 
     # --- the stages ---
@@ -209,8 +209,8 @@ class Stages:
         return min(took_us)
 
     def _produce(self) -> None:
-        produce = self._node.producer.produce
-        for topic, partition, key, value in self._records:
+        produce = self._node.engine.producer.produce
+        for topic, partition, key, value, _ in self._records:
             produce(topic, value, key, partition, _report)
 
     def _count(self) -> None:

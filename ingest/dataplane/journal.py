@@ -276,7 +276,11 @@ class Journal:
                 return
             is_finished = self.is_finished
             for segment in self._segments:
-                segment.dispose() if is_finished else segment.close()
+                if is_finished:
+                    segment.dispose()
+                else:
+                    segment.trim()
+                    os.close(segment.fd)
             self._segments.clear()
             if is_finished:
                 self._remove_directory()

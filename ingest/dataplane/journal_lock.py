@@ -40,3 +40,14 @@ def lock(directory: Path) -> int:
         pass  # the same answer as for a file that is gone
     os.close(fd)
     raise JournalLocked(directory.name)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a living process owns it."""
+    try:
+        os.close(lock(directory))
+    except JournalLocked:
+        return True
+    except FileNotFoundError:
+        return False
+    return False

@@ -4,6 +4,7 @@ Data plane. Runs when a directory is adopted, before anybody else can see it; an
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -49,20 +50,21 @@ def segment_paths(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.segment"), key=ordinal_of)
 
 
-def replay(directory: Path, segment_bytes: int, *, may_cut: bool = True) -> Replayed:
-    """Read all segments of a directory. With `may_cut` a torn end is cut off, which only its owner may do."""
+def replay(directory: Path, segment_bytes: int, *, may_write: bool = True) -> Replayed:
+    """Read all segments of a directory. With `may_write` a torn end is cut off, which only its owner
+    may do; without, nothing is changed, and a live worker may go on writing."""
     replayed = Replayed()
     paths = segment_paths(directory)
     try:
         for path in paths:
-            segment = Segment.open(path, int(path.stem.partition("-")[0]))
+            segment = Segment.open(path, int(path.stem.partition("-")[0]), may_write=may_write)
             replayed.segments.append(segment)
             replayed.next_ordinal = ordinal_of(path) + 1
             replayed.next_sequence = max(replayed.next_sequence, segment.first_sequence)
-            _replay_segment(replayed, segment, segment_bytes, is_last=path == paths[-1], may_cut=may_cut)
+            _replay_segment(replayed, segment, segment_bytes, ends=path == paths[-1], may_write=may_write)
     except BaseException:
         for segment in replayed.segments:
-            segment.close()
+            os.close(segment.fd)
         raise
     replayed.ledger.forget_empty()
     return replayed
@@ -81,7 +83,7 @@ def lost(replayed: Replayed) -> list[Account]:
     ]
 
 
-def _replay_segment(replayed: Replayed, segment: Segment, segment_bytes: int, *, is_last: bool, may_cut: bool) -> None:
+def _replay_segment(replayed: Replayed, segment: Segment, segment_bytes: int, *, ends: bool, may_write: bool) -> None:
     replayed.begins_with_checkpoint = False
     at: int | None = len(MAGIC)
     while at is not None:
@@ -93,9 +95,9 @@ def _replay_segment(replayed: Replayed, segment: Segment, segment_bytes: int, *,
         except DamagedFrame as error:
             name = segment.path.parent.name
             # The torn end of the last segment was never answered with a 202; anything else is kept aside.
-            if is_last and segment.is_of_this_format and segment.is_torn_at_end(segment_bytes):
+            if ends and segment.is_of_this_format and segment.is_torn_at_end(segment_bytes):
                 log.warning("journal %s: a torn last frame (%s)", name, error)
-                if may_cut:
+                if may_write:
                     segment.cut()
                 return
             replayed.damaged_frames += 1

@@ -115,9 +115,9 @@ class Segment:
         return cls(path, first_sequence, fd, reserve_bytes)
 
     @classmethod
-    def open(cls, path: Path, first_sequence: int) -> "Segment":
+    def open(cls, path: Path, first_sequence: int, *, may_write: bool = True) -> "Segment":
         """A segment that an earlier process left behind; the caller replays its entries."""
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, (os.O_RDWR if may_write else os.O_RDONLY) | os.O_CLOEXEC)
         return cls(path, first_sequence, fd, os.fstat(fd).st_size)
 
     @property
@@ -276,11 +276,10 @@ class Segment:
         else:
             self.path.unlink()
 
-    def close(self) -> None:
-        """Let the file go as it is, without the space that was reserved for more."""
+    def trim(self) -> None:
+        """Give back the space that was reserved for more."""
         if not self.is_damaged:
             os.ftruncate(self.fd, self.size_bytes)
-        os.close(self.fd)
 
     def take_over(self, new: "Segment") -> None:
         """Take the file of a rewritten copy in the place of this one's own; the states stay."""
