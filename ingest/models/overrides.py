@@ -7,6 +7,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from tenants.models import Tenant
+
 
 class OverrideKind(models.TextChoices):
     FORCED_OPEN = "FORCED_OPEN", "Force open: send nothing until it is reset"
@@ -59,3 +61,5 @@ class Override(models.Model):
             raise ValidationError("Parking and resuming need both a tenant and a topic.")
         if self.kind in BREAKER_KINDS and self.tenant:
             raise ValidationError({"tenant": "A breaker is a topic's or the cluster's, never a tenant's."})
+        if self.tenant and not Tenant.objects.filter(name=self.tenant).exists():
+            raise ValidationError({"tenant": f"There is no tenant {self.tenant}."})

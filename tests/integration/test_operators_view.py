@@ -1,0 +1,132 @@
+"""What operators see of breakers and parked topics, as workers say it in a real Redis."""
+
+import html
+import json
+import time
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+from redis import Redis
+
+from ingest.breaker_board import BreakerBoard
+from ingest.dataplane.breaker import BreakerLimits
+from ingest.parked import PARKED, ParkedEntry, publish_parked, read_parked
+
+NOW_WALL_MS = 1_790_000_000_123  # 2026-09-21T14:13:20.123Z
+
+
+@pytest.fixture
+def redis(empty_redis_url: str, settings: Settings) -> Redis:
+    settings.FOREBAY_REDIS_URL = empty_redis_url
+    return Redis.from_url(empty_redis_url)
+
+
+def run(*words: str) -> str:
+    out = StringIO()
+    call_command(*words, stdout=out)
+    return out.getvalue()
+
+
+def parked(tenant: str = "acme", pending: int = 7, since_wall_ms: int = NOW_WALL_MS) -> ParkedEntry:
+    return ParkedEntry(
+        tenant=tenant,
+        topic="logs",
+        code="TOPIC_AUTHORIZATION_FAILED",
+        detail="Broker: Topic authorization failed",
+        since_wall_ms=since_wall_ms,
+        pending=pending,
+        node="node-1",
+    )
+
+
+def test_what_several_workers_have_parked_is_added_up(redis: Redis) -> None:
+    publish_parked(redis, "worker-1", [parked(pending=7), parked("bolt", pending=1)])
+    publish_parked(redis, "worker-2", [parked(pending=5, since_wall_ms=NOW_WALL_MS - 60_000)])
+
+    first, second = read_parked(redis)
+
+    assert (first.tenant, first.pending, first.worker) == ("acme", 12, "worker-2")
+    assert (second.tenant, second.pending, second.worker) == ("bolt", 1, "worker-1")
+
+
+def test_what_a_worker_resumes_is_parked_no_more(redis: Redis) -> None:
+    publish_parked(redis, "worker-1", [parked()])
+    publish_parked(redis, "worker-2", [parked("bolt")])
+
+    publish_parked(redis, "worker-1", [])
+
+    assert [entry.tenant for entry in read_parked(redis)] == ["bolt"]
+
+
+def test_the_word_of_a_worker_that_is_gone_is_forgotten(redis: Redis) -> None:
+    publish_parked(redis, "gone", [parked()])
+    said = json.loads(redis.hget("forebay:parked:by_worker", "gone") or "")
+    redis.hset("forebay:parked:by_worker", "gone", json.dumps(said | {"ends_ms": time.time() * 1000 - 1}))
+
+    publish_parked(redis, "worker-1", [parked("bolt")])
+
+    assert [entry.tenant for entry in read_parked(redis)] == ["bolt"]
+    assert 0 < redis.pttl(PARKED) <= 15_000
+
+
+def test_the_alerts_find_each_place_by_its_name_and_whole_numbers(redis: Redis) -> None:
+    publish_parked(redis, "worker-1", [parked()])
+
+    entry = json.loads(redis.hget(PARKED, "acme|logs") or "")
+
+    assert (entry["pending"], entry["since_wall_ms"]) == (7, NOW_WALL_MS)
+    assert (entry["code"], entry["node"]) == ("TOPIC_AUTHORIZATION_FAILED", "node-1")
+    assert b"e+" not in (redis.hget(PARKED, "acme|logs") or b"")
+
+
+def test_topic_parked_says_what_waits_and_why(redis: Redis) -> None:
+    nothing = run("topic", "parked")
+    publish_parked(redis, "worker-1", [parked(pending=12_345)])
+
+    assert nothing == "Nothing is parked.\n"
+    assert run("topic", "parked") == (
+        "acme  logs  since 2026-09-21 14:13:20 UTC  12,345 events wait"
+        "  TOPIC_AUTHORIZATION_FAILED: Broker: Topic authorization failed\n"
+    )
+    assert json.loads(run("topic", "parked", "--json"))["pending"] == 12_345
+
+
+def test_breaker_status_says_where_each_stands_and_what_moved_it(redis: Redis) -> None:
+    before = run("breaker", "status")
+    board = BreakerBoard(redis, "worker-1", BreakerLimits())
+    board.topic("logs").record(0, 5, 0, "_TRANSPORT")
+    board.look()
+
+    after = run("breaker", "status")
+    facts = json.loads(run("breaker", "status", "--json"))
+
+    assert before.split() == ["CLOSED", "the", "cluster"]
+    cluster, logs, _, _, last = after.splitlines()
+    assert cluster.split() == ["CLOSED", "the", "cluster"]
+    assert logs.startswith("OPEN         topic logs  since ")
+    assert last.endswith("CLOSED -> OPEN  5 of the last 5 calls failed, the last with _TRANSPORT (worker-1)")
+    assert [breaker["state"] for breaker in facts["breakers"]] == ["CLOSED", "OPEN"]
+
+
+@pytest.mark.django_db
+def test_the_console_shows_where_breakers_stand_and_what_is_parked(
+    redis: Redis, client: Client, settings: Settings, tmp_path: Path
+) -> None:
+    settings.STATIC_ROOT = tmp_path  # whitenoise warns about a directory that is not there
+    client.force_login(get_user_model().objects.create_superuser("operator"))
+    board = BreakerBoard(redis, "worker-1", BreakerLimits())
+    board.cluster.record(0, 5, 0)
+    board.look()
+    publish_parked(redis, "worker-1", [parked()])
+
+    page = html.unescape(client.get(reverse("admin:ingest_override_changelist")).content.decode())
+
+    assert "the cluster" in page
+    assert "5 of the last 5 calls failed" in page
+    assert "Broker: Topic authorization failed" in page
