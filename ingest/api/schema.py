@@ -125,7 +125,10 @@ _BATCH_ANSWER = _kind(
 )
 _RECENT_EVENTS = _kind("RecentEvents", {"events": _STORED_EVENT(many=True), "sampled": serializers.BooleanField()})
 _DELIVERY = OpenApiParameter(
-    "delivery", str, enum=["async", "ack"], description="`ack` waits for Kafka and answers 200 when it has everything."
+    "delivery",
+    str,
+    enum=["async", "ack", "fire_and_forget"],
+    description="`ack` waits for Kafka and answers 200 when it has everything; `fire_and_forget` is not journaled.",
 )
 _ENCODING = OpenApiParameter("Content-Encoding", str, OpenApiParameter.HEADER, enum=["gzip", "deflate", "zstd"])
 _IDEMPOTENCY = [

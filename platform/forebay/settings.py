@@ -109,6 +109,11 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Log ingestion in front of Apache Kafka: a 202 means that the events are in the journal.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    # Two fields are called `status`.
+    "ENUM_NAME_OVERRIDES": {
+        "EventStatusEnum": ["Accepted", "Delivered", "Pending"],
+        "DeadLetterStatusEnum": ["waiting", "exhausted", "replayed", "discarded"],
+    },
     # The ingest routes authenticate by themselves, before DRF could; these are the two ways to send a key.
     "APPEND_COMPONENTS": {
         "securitySchemes": {

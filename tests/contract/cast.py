@@ -5,7 +5,7 @@ from tenants.quotas import Quota
 from tests.unit.dataplane.world import header, key, rule, tenant
 
 BOLTS_EVENTS_A_DAY = 3
-_NAMES = ("acme", "acmeread", "acmesend", "acmeofce", "bolt", "cruxgone", "cruxlate", "dorn")
+_NAMES = ("acme", "acmeread", "acmesend", "acmeofce", "bolt", "cruxgone", "cruxlate", "dorn", "echo")
 KEYS = {name: f"fb_{name:0<8}_" + name[0] * 43 for name in _NAMES}
 
 TENANTS: list[TenantPolicy] = [
@@ -13,6 +13,7 @@ TENANTS: list[TenantPolicy] = [
     tenant("bolt", quota=Quota(events_per_day=BOLTS_EVENTS_A_DAY)),
     tenant("crux"),
     tenant("dorn", active=False),
+    tenant("echo", idempotency_keys=True, deduplicates=True, quarantine="redacted"),
 ]
 POLICIES: list[KeyPolicy] = [
     key(KEYS["acme"], "acme", 1),
@@ -23,6 +24,7 @@ POLICIES: list[KeyPolicy] = [
     key(KEYS["cruxgone"], "crux", 5, revoked=True),
     key(KEYS["cruxlate"], "crux", 6, expires_wall_s=1_700_000_000.0),
     key(KEYS["dorn"], "dorn", 7),
+    key(KEYS["echo"], "echo", 9),
 ]
 RULES: list[RulePolicy] = [
     rule("", name="noise", source_glob="noise-*", drop_reason="noise"),

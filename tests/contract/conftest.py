@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from ingest.api.lane import Lane
+from ingest.dataplane.segments import Record
 from ingest.worker import Worker, worker
 from tests.contract.cast import snapshot_blob
 
@@ -60,13 +61,13 @@ def peer() -> str:
 
 
 @pytest.fixture
-def new_records(node: Worker) -> Callable[[], list[tuple[str, int, bytes, bytes]]]:
+def new_records(node: Worker) -> Callable[[], list[Record]]:
     """What has come into the journal since the test began, in its order, read from the file."""
-    segment = node.journal._segments[-1]
+    segment = node.engine.journal._segments[-1]
     began = segment.size_bytes
 
-    def read() -> list[tuple[str, int, bytes, bytes]]:
-        entries = segment.entries(began, segment.size_bytes)
-        return [record for _, _, entry in entries for record in getattr(entry, "records", [])]
+    def read() -> list[Record]:
+        entries = [entry for at, _, entry in segment.entries(segment.size_bytes) if at >= began]
+        return [record for entry in entries for record in getattr(entry, "records", [])]
 
     return read

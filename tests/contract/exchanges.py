@@ -29,6 +29,7 @@ DECLARED = (
     "RateLimit-Policy",
     "WWW-Authenticate",
     "Allow",
+    "Idempotency-Status",
 )
 
 _NOW = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

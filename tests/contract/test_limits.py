@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 from ingest.api.lane import Lane
+from ingest.dataplane.segments import Record
 from ingest.worker import Worker
 from tests.contract.cast import BOLTS_EVENTS_A_DAY, KEYS
 from tests.contract.exchanges import Answer, call, environ_of, normalised
@@ -23,7 +24,7 @@ GOOD = {"source": "checkout", "level": "INFO", "message": "paid"}
 ONE = json.dumps(GOOD).encode()
 LIMIT_BYTES: int = settings.FOREBAY_BODY_MAX_BYTES
 MOST_EVENTS: int = settings.FOREBAY_REQUEST_MAX_EVENTS
-Records = Callable[[], list[tuple[str, int, bytes, bytes]]]
+Records = Callable[[], list[Record]]
 
 
 class Pipe:
@@ -258,7 +259,7 @@ def test_requests_of_many_threads_do_not_mix(way: WSGIApplication, new_records: 
         right = [one for answers in threads.map(run, range(8)) for one in answers]
 
     assert right == [True] * 320
-    values = [json.loads(value) for _, _, _, value in new_records()]
+    values = [json.loads(value) for _, _, _, value, _ in new_records()]
     assert sorted(value["eventId"] for value in values) == sorted(f"{t}-{n}" for t in range(8) for n in range(40))
     assert all(value["correlationId"] == value["eventId"] for value in values)
     assert all(value["hostname"].endswith(f".{value['eventId'].partition('-')[0]}") for value in values)
