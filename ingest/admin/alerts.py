@@ -49,7 +49,7 @@ class NotificationInline(admin.TabularInline):  # type: ignore[type-arg]  # it t
 class IncidentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
     """What is not as it should be, and what was."""
 
-    list_display = ("kind", "subject", "severity", "value", "opened_at", "told_at", "ended_at", "acknowledged_by")
+    list_display = ("kind", "about", "since", "ended", "told_at", "acknowledged_by")
     list_filter = (IsOpen, "severity", "kind")
     search_fields = ("subject", "value")
     date_hierarchy = "opened_at"
@@ -74,11 +74,24 @@ class IncidentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    @admin.display
+    @admin.display(ordering="subject")
+    def about(self, incident: Incident) -> str:
+        """Subject and value in one column: times must fit beside them."""
+        return format_html("{}<br>{}", incident.subject, incident.value)
+
+    @admin.display(ordering="opened_at")
+    def since(self, incident: Incident) -> str:
+        return f"{incident.opened_at:%b %d %H:%M}"
+
+    @admin.display(ordering="ended_at")
+    def ended(self, incident: Incident) -> str:
+        return f"{incident.ended_at:%b %d %H:%M}" if incident.ended_at else "open"
+
+    @admin.display(description="told")
     def told_at(self, incident: Incident) -> str:
         """When the opening went out, by channel."""
         return ", ".join(
-            f"{row.get_channel_display()} {row.sent_at:%H:%M:%S}" if row.sent_at else f"{row.channel}: not yet"
+            f"{row.get_channel_display()} {row.sent_at:%H:%M}" if row.sent_at else f"{row.channel}: not yet"
             for row in incident.notifications.all()
             if row.event == Notification.Event.OPENED
         )

@@ -12,6 +12,7 @@ import pytest
 import redis
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 from django.utils import timezone
 from prometheus_client import REGISTRY
 from pytest_django import Settings
@@ -242,6 +243,26 @@ def test_redis_away_is_an_incident_and_ends_no_other(
     told = [(post.message["kind"], post.message["event"]) for post in hook.received]
     assert told.count(("redis_away", "opened")) == 1
     assert told.count(("redis_away", "ended")) == 1
+
+
+def test_the_database_away_is_said_and_leaves_no_mark_of_an_evaluation(
+    client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*anything: object) -> None:
+        raise OperationalError("connection refused")
+
+    with connection.execute_wrapper(refuse):
+        held = evaluate_alerts()
+
+    assert held == -1
+    assert "the database does not answer" in caplog.text
+    assert client.get(EVALUATED) is None
+
+
+def test_beat_evaluates_by_the_name_of_the_task(settings: Settings) -> None:
+    names = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+
+    assert evaluate_alerts.name in names
 
 
 def test_what_cannot_be_read_is_said_and_the_rest_is_judged(

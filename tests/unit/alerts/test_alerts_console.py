@@ -66,7 +66,7 @@ def test_the_page_says_who_was_told_when_and_why_somebody_was_not(console: Clien
     Notification.objects.create(**told, channel="email", sent_at=AT)
     Notification.objects.create(**told, channel="webhook", attempts=3, last_error="it answered 500")
 
-    assert "e-mail 12:00:00, webhook: not yet" in page(console, "changelist")
+    assert "e-mail 12:00, webhook: not yet" in page(console, "changelist")
     assert "it answered 500" in page(console, "change", one.pk)
     assert 'href="https://wiki.example.com/runbook#buffer_filling"' in page(console, "change", one.pk)
 
