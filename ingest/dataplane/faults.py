@@ -23,13 +23,12 @@ class Fault(StrEnum):
 
 
 class Counts(StrEnum):
-    """Which breakers a failed call counts for. The cluster's is only meant while no topic succeeds: one broker of three
-    that is gone, or one partition without a leader, brings the same codes."""
+    """Which breaker a failed call counts for. CLUSTER means it only while no topic succeeds, and the topic's else: one
+    broker of three that is gone, or one partition without a leader, brings the same codes."""
 
     NOTHING = "nothing"
     TOPIC = "topic"
     CLUSTER = "cluster"
-    """The topic's too."""
 
 
 class Verdict(NamedTuple):
