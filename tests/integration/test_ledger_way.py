@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ingest.dataplane.ledger import Account, Ending
 from ingest.ledger import publisher
 from ingest.ledger.accounts import JOURNALS, encode, field, kept_key, totals_key
-from ingest.ledger.copying import account_of, copy_all
+from ingest.ledger.copying import account_of, copy_all, keep
 from ingest.ledger.publisher import LedgerPublisher
 from ingest.models import JournalState, LedgerMinute
 from tests.ledger_world import MINUTE, CountingJournal
@@ -336,6 +336,33 @@ def test_copies_that_run_at_once_lose_nothing_between_them(
 
     assert failed == []
     assert kept() == journal.truth
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_copies_second_waits_until_the_first_has_written() -> None:
+    older, newer = Account("acme", MINUTE, received=4, journaled=4), Account("acme", MINUTE, received=9, journaled=9)
+    keep(NAME, [Account("acme", MINUTE, received=1)])
+    second_may_begin, second_is_done = threading.Event(), threading.Event()
+
+    def let_the_second_try(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if sql.startswith("INSERT"):
+            second_may_begin.set()
+            second_is_done.wait(0.5)
+        return execute(sql, *rest)
+
+    def first() -> None:
+        with connection.execute_wrapper(let_the_second_try):
+            keep(NAME, [older])
+        connection.close()
+
+    first_copier = threading.Thread(target=first)
+    first_copier.start()
+    second_may_begin.wait(10)
+    keep(NAME, [newer])
+    second_is_done.set()
+    first_copier.join()
+
+    assert LedgerMinute.objects.get().received == 9
 
 
 def test_an_older_total_that_arrives_late_does_not_set_the_row_back(client: redis.Redis) -> None:
