@@ -57,7 +57,7 @@ class Stages:
         self._caller = admit(self._environ(), self._node, "ingest", "127.0.0.1")
         self._events = self._decode().events
         self._complete(self._events)
-        self._records: list[Record] = [(*self._route(event), encode(event)) for event in self._events]
+        self._records: list[Record] = [(*self._route(event), encode(event), 0) for event in self._events]
 
     def pipeline(self) -> float:
         """Decode to produce, and what lies between them."""
@@ -238,9 +238,9 @@ class Timed:
         self.took_s = 0.0
         self.returned: Any = None
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
         begun_s = time.thread_time()
-        self.returned = self._method(*arguments)
+        self.returned = self._method(*arguments, **named)
         self.took_s += time.thread_time() - begun_s
         return self.returned
 

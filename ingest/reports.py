@@ -97,7 +97,7 @@ class Reports:
             "queue_utilisation_ratio": round(engine.flows.utilisation_ratio, 4),
             "breakers": worker.board.status(),
             "parked_flows": len(engine.flows.parked()),
-            "damaged_segments": sum(journal.damaged_segments for journal in engine.drain.journals()),
+            "damaged_segments": len(list(settings.FOREBAY_JOURNAL_DIR.glob("*/*.damaged"))),
             "disk_free_bytes": disk.free,
             "disk_total_bytes": disk.total,
             "redis_available": worker.redis_available,

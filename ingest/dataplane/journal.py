@@ -30,14 +30,12 @@ from ingest.dataplane.segments import (
     Settle,
     frame,
 )
+from ingest.dataplane.shares import Shares
 
 log = logging.getLogger(__name__)
 
 # The end of each segment that only SETTLEs may use, so that a full disk never keeps a journal from shrinking.
 SETTLE_RESERVE_BYTES = 1 << 20
-# What one tenant may take of a journal while others use it too.
-TENANT_SHARE = 0.2
-SHARED_WITHIN_MS = 60_000
 _NONE: dict[str, int] = {}
 
 Range = tuple[Segment, int, int]
@@ -63,8 +61,7 @@ class Journal:
         self._segments: list[Segment] = []
         self._next_sequence = 0
         self._next_ordinal = 0
-        self._live_bytes: dict[str, int] = {}
-        self._appended_wall_ms: dict[str, int] = {}
+        self._shares = Shares(max_bytes)
         self._uncounted: dict[tuple[str, int], Account] = {}
 
     @classmethod
@@ -112,7 +109,7 @@ class Journal:
             entry = Accept(sequence, accepted_wall_ms, tenant, records, policy_version, rejections, dropped)  # type: ignore[arg-type]  # a list of records is one of records or None
             header, payload = frame(entry)
             frame_bytes = len(header) + len(payload)
-            self._check_share(tenant, frame_bytes, accepted_wall_ms)
+            self._shares.check(tenant, frame_bytes, accepted_wall_ms)
             segment = self._segment_for(frame_bytes)
             try:
                 at = segment.write(header, payload)
@@ -123,7 +120,7 @@ class Journal:
             if count:
                 record_bytes = frame_bytes // count
                 segment.add(sequence, at, count, IN_FLIGHT, account, record_bytes)
-                self._live_bytes[tenant] = self._live_bytes.get(tenant, 0) + count * record_bytes
+                self._shares.add(tenant, count * record_bytes)
                 self._next_sequence += count
             self.written += 1
             return self, segment, sequence
@@ -160,7 +157,7 @@ class Journal:
                 for account, settled, live_bytes in segment.settle(first, size):
                     account.settle(settled, ending, reason)
                     self.ledger.touch(account)
-                    self._live_bytes[account.tenant] = self._live_bytes.get(account.tenant, 0) - live_bytes
+                    self._shares.add(account.tenant, -live_bytes)
                     count += settled
                 if holder is not None and holder is not segment:
                     segment.settled_in.add(holder.ordinal)
@@ -193,17 +190,6 @@ class Journal:
     def used_bytes(self) -> int:
         """Bytes appended and still kept."""
         return sum(segment.size_bytes for segment in tuple(self._segments))
-
-    @property
-    def live_bytes(self) -> dict[str, int]:
-        """Bytes of unsettled records by tenant."""
-        with self._lock:
-            return {tenant: size for tenant, size in self._live_bytes.items() if size}
-
-    @property
-    def damaged_segments(self) -> int:
-        """Files that were set aside, or will be."""
-        return len(list(self.directory.glob("*.damaged"))) + sum(one.is_damaged for one in tuple(self._segments))
 
     @property
     def is_finished(self) -> bool:
@@ -309,18 +295,6 @@ class Journal:
             self.directory.rmdir()
         except OSError:
             log.warning("journal %s: its directory is kept, something else is in it", self.name)
-
-    def _check_share(self, tenant: str, frame_bytes: int, wall_ms: int) -> None:
-        """The share binds only while somebody else wants the room."""
-        self._appended_wall_ms[tenant] = wall_ms
-        if self._live_bytes.get(tenant, 0) + frame_bytes <= self.max_bytes * TENANT_SHARE:
-            return
-        others = (at for name, at in self._appended_wall_ms.items() if name != tenant)
-        if max(others, default=0) > wall_ms - SHARED_WITHIN_MS:
-            raise Unavailable(
-                "journal_share_exceeded",
-                "Your events take up your share of the journal until Kafka acknowledges them; come back later",
-            )
 
     def _segment_for(self, frame_bytes: int) -> Segment:
         segment = self._segments[-1]
