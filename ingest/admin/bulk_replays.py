@@ -12,7 +12,7 @@ from ingest.admin.dead_letter_forms import BulkReplayForm
 from ingest.dead_letters import bulk as bulks
 from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.selection import criteria_from
-from ingest.dead_letters.sending import topics_asked_once
+from ingest.dead_letters.sending import topics_of_cluster
 from ingest.models import BulkReplay, BulkStatus
 
 STEPS = {
@@ -81,7 +81,7 @@ class BulkReplayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes n
         """What it would do if it were started now."""
         if bulk.status != BulkStatus.PLANNED:
             return "-"
-        plan = bulks.bulk_forecast(bulk=bulk, routes=Routes(settings.FOREBAY_SNAPSHOT_FILE, topics_asked_once))
+        plan = bulks.bulk_forecast(bulk=bulk, routes=Routes(settings.FOREBAY_SNAPSHOT_FILE), topics=topics_of_cluster())
         where = ", ".join(f"{topic}: {count}" for topic, count in sorted(plan.destinations.items()))
         sample = f" (of the first {plan.sampled})" if plan.sampled < plan.events else ""
         quota = "takes from the tenants' quotas" if plan.charges_quota else "takes nothing from quotas"

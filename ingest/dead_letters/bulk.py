@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
-from ingest.dead_letters.routes import Destination, Dropped, Routes
+from ingest.dead_letters.routes import Destination, Dropped, Routes, Topics
 from ingest.dead_letters.selection import OPEN, LetterCriteria, criteria_from, letters_select
 from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus, ReplayRoute
 
@@ -76,7 +76,7 @@ def bulk_plan(
     )
 
 
-def bulk_forecast(*, bulk: BulkReplay, routes: Routes) -> BulkPlan:
+def bulk_forecast(*, bulk: BulkReplay, routes: Routes, topics: Topics) -> BulkPlan:
     """What it would do if it were started now."""
     letters = _members(bulk)
     sizes = list(letters.order_by().values_list("size_bytes", flat=True).iterator())
@@ -85,7 +85,7 @@ def bulk_forecast(*, bulk: BulkReplay, routes: Routes) -> BulkPlan:
         destinations, sampled = dict(rows), len(sizes)
     else:
         sample = letters.order_by("pk")[:PLANNED_SAMPLE]
-        destinations = Counter(_destination(routes, letter) for letter in sample)
+        destinations = Counter(_destination(routes, letter, topics) for letter in sample)
         sampled = min(len(sizes), PLANNED_SAMPLE)
     return BulkPlan(
         events=len(sizes),
@@ -97,8 +97,8 @@ def bulk_forecast(*, bulk: BulkReplay, routes: Routes) -> BulkPlan:
     )
 
 
-def _destination(routes: Routes, letter: DeadLetter) -> str:
-    choice = routes.by_rules(letter)
+def _destination(routes: Routes, letter: DeadLetter, topics: Topics) -> str:
+    choice = routes.by_rules(letter, topics)
     if isinstance(choice, Destination):
         return choice.topic
     return f"- dropped: {choice.reason}" if isinstance(choice, Dropped) else f"- {choice.code}"

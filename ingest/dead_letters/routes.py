@@ -4,7 +4,7 @@ Control plane; one instance a sending process. Rules come from the same snapshot
 the same code; topics are asked of the cluster, for the snapshot knows only those that some rule still names.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ class Unroutable(NamedTuple):
 
 
 Choice = Destination | Dropped | Unroutable
-Partitions = Callable[[], Mapping[str, int] | None]
+Topics = Mapping[str, int] | None
 """The topics of the cluster and their number of partitions; None while it does not answer."""
 
 
@@ -65,19 +65,18 @@ def defaults() -> Defaults:
 class Routes:
     """Chooses by the newest snapshot there is on this node."""
 
-    def __init__(self, snapshot_path: Path, partitions: Partitions) -> None:
+    def __init__(self, snapshot_path: Path) -> None:
         self._file = SnapshotFile(snapshot_path)
-        self._partitions = partitions
         self._snapshot: Snapshot | None = None
         self._routers: dict[str, TenantRouter] = {}
 
-    def choose(self, letter: DeadLetter) -> Choice:
+    def choose(self, letter: DeadLetter, topics: Topics) -> Choice:
         """Where a letter goes by its own `route`."""
         if letter.route == ReplayRoute.RULES:
-            return self.by_rules(letter)
-        return self._existing(letter.topic, letter.partition, bytes(letter.key))
+            return self.by_rules(letter, topics)
+        return _existing(topics, letter.topic, letter.partition, bytes(letter.key))
 
-    def by_rules(self, letter: DeadLetter) -> Choice:
+    def by_rules(self, letter: DeadLetter, topics: Topics) -> Choice:
         """As an event that arrives now would go: topic, partition and key."""
         self._follow()
         if self._snapshot is None:
@@ -88,17 +87,7 @@ class Routes:
         route = self._router(letter.tenant, self._snapshot).route(event)
         if route.drop_reason:
             return Dropped(route.drop_reason)
-        return self._existing(route.topic, route.partition, route.key)
-
-    def _existing(self, topic: str, partition: int, key: bytes) -> Choice:
-        topics = self._partitions()
-        if topics is None:
-            return Unroutable(Fault.CLUSTER, CLUSTER_AWAY, "The cluster does not say which topics it has")
-        count = topics.get(topic)
-        if count is None:
-            return Unroutable(Fault.TOPIC, _UNKNOWN_TOPIC, f"The cluster has no topic {topic}")
-        # A topic that was made anew may have fewer partitions than it had.
-        return Destination(topic, partition if partition < count else UNASSIGNED, key)
+        return _existing(topics, route.topic, route.partition, route.key)
 
     def _follow(self) -> None:
         snapshot = self._file.changed()
@@ -113,6 +102,16 @@ class Routes:
             router = TenantRouter(name, delivery, snapshot.header.rules, snapshot.topics, defaults())
             self._routers[name] = router
         return router
+
+
+def _existing(topics: Topics, topic: str, partition: int, key: bytes) -> Choice:
+    if topics is None:
+        return Unroutable(Fault.CLUSTER, CLUSTER_AWAY, "The cluster does not say which topics it has")
+    count = topics.get(topic)
+    if count is None:
+        return Unroutable(Fault.TOPIC, _UNKNOWN_TOPIC, f"The cluster has no topic {topic}")
+    # A topic that was made anew may have fewer partitions than it had.
+    return Destination(topic, partition if partition < count else UNASSIGNED, key)
 
 
 def _event(value: bytes) -> LogEvent | None:

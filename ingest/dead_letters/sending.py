@@ -6,7 +6,6 @@ traffic. Nothing stays queued between two calls: what is not reported in time is
 
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -21,7 +20,6 @@ from ingest.dataplane.librdkafka_log import thinned_logger
 
 log = logging.getLogger(__name__)
 
-TOPICS_KEPT_S = 10.0
 TOPICS_TIMEOUT_S = 5.0
 PURGE_S = 1.0
 # Kafka may have what was reported so: only its acknowledgement is missing.
@@ -81,15 +79,10 @@ class ReplayProducer:
     def __init__(self, properties: dict[str, Any], report_timeout_s: float) -> None:
         self._properties, self._report_timeout_s = properties, report_timeout_s
         self._producer = self._made()
-        self._topics: dict[str, int] | None = None
-        self._topics_until_s = 0.0
 
     def partitions(self) -> Mapping[str, int] | None:
-        """Remembered for a while, silence too: a sweep must not wait for it again and again."""
-        if time.monotonic() >= self._topics_until_s:
-            self._topics = cluster_topics(self._producer, self._report_timeout_s)
-            self._topics_until_s = time.monotonic() + TOPICS_KEPT_S
-        return self._topics
+        """As Sender has it. Blocks."""
+        return cluster_topics(self._producer, self._report_timeout_s)
 
     def send(self, shipments: Sequence[Shipment]) -> dict[int, Report]:
         """As Sender has it."""
@@ -137,7 +130,7 @@ def cluster_topics(client: Producer | AdminClient, timeout_s: float) -> dict[str
     return {name: len(topic.partitions) for name, topic in listed.topics.items() if topic.error is None}
 
 
-def topics_asked_once(timeout_s: float = TOPICS_TIMEOUT_S) -> dict[str, int] | None:
+def topics_of_cluster(timeout_s: float = TOPICS_TIMEOUT_S) -> dict[str, int] | None:
     """For a forecast, in a process that sends nothing."""
     return cluster_topics(AdminClient(kafka.connection(), logger=thinned_logger(__name__)), timeout_s)
 

@@ -6,7 +6,7 @@ nothing between two runs: who kills it leaves claims that end, and the next run 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -52,14 +52,19 @@ def dead_letters_sweep(*, tools: Tools, budget_s: float) -> Replayed:
     if is_somebody_sending(now=tools.now()):
         return totals
     until_s = tools.now_s() + budget_s
+    topics: Mapping[str, int] | None = None
     while tools.now_s() < until_s:
         bulks_enlist(now=tools.now())
-        if not due_letters(now=tools.now()).exists() or tools.sender.partitions() is None:
+        if not due_letters(now=tools.now()).exists():
+            break
+        # Asked once a sweep, and before anything is claimed: a cluster that is away costs no attempt.
+        topics = topics or tools.sender.partitions()
+        if topics is None:
             break
         portion = tools.rate.take()
         letters = _claimed(tools, portion)
         tools.rate.give_back(portion - len(letters))
-        results = _sent(tools, letters)
+        results = _sent(tools, letters, topics)
         results_record(letters=letters, results=results, policy=tools.policy, now=tools.now())
         totals.update(type(result).__name__.lower() for result in results.values())
         if any(_is_the_clusters(result) for result in results.values()):
@@ -84,14 +89,14 @@ def _claimed(tools: Tools, most: int) -> list[DeadLetter]:
     )
 
 
-def _sent(tools: Tools, letters: Sequence[DeadLetter]) -> Results:
+def _sent(tools: Tools, letters: Sequence[DeadLetter], topics: Mapping[str, int]) -> Results:
     if not letters:
         return {}
     tools.rate.owe(letter.size_bytes for letter in letters)
     results: Results = {}
     destinations: dict[int, Destination] = {}
     for letter in letters:
-        choice = tools.routes.choose(letter)
+        choice = tools.routes.choose(letter, topics)
         if isinstance(choice, Destination):
             destinations[letter.pk] = choice
         else:

@@ -33,7 +33,7 @@ def sweep_dead_letters() -> dict[str, int]:
         shared = RedisBuckets(client, lambda: timezone.now().timestamp())
         tools = Tools(
             sender=sender,
-            routes=Routes(settings.FOREBAY_SNAPSHOT_FILE, sender.partitions),
+            routes=Routes(settings.FOREBAY_SNAPSHOT_FILE),
             rate=ReplayRate(shared, settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S),
             shared=shared,
             policy=retry_policy(),

@@ -24,7 +24,7 @@ from ingest.dead_letters.selection import (
     letters_export,
     letters_select,
 )
-from ingest.dead_letters.sending import topics_asked_once
+from ingest.dead_letters.sending import topics_of_cluster
 from ingest.models import BulkReplay, DeadLetter, LetterStatus, ReplayRoute
 from tenants.management.terminal import add_json_option, natural_number, one_line_errors
 
@@ -144,8 +144,8 @@ class Command(BaseCommand):
             steps[options["step"]](bulk=bulk)
         facts = bulks.bulk_progress(bulk=bulk)._asdict()
         if options["step"] == "plan":
-            routes = Routes(settings.FOREBAY_SNAPSHOT_FILE, topics_asked_once)
-            facts = bulks.bulk_forecast(bulk=bulk, routes=routes)._asdict()
+            routes = Routes(settings.FOREBAY_SNAPSHOT_FILE)
+            facts = bulks.bulk_forecast(bulk=bulk, routes=routes, topics=topics_of_cluster())._asdict()
         told = ", ".join(f"{name} {value}" for name, value in facts.items())
         self._tell(options, f"Bulk replay {bulk.pk} is {bulk.status}: {told}", id=bulk.pk, status=bulk.status, **facts)
 

@@ -32,7 +32,7 @@ def test_a_plan_says_how_many_where_to_and_how_long_and_sends_nothing(world: Wor
     exhausted(4, tenant="bolt")
 
     bulk = planned()
-    plan = bulks.bulk_forecast(bulk=bulk, routes=Routes(world.snapshot_path, world.kafka.partitions))
+    plan = bulks.bulk_forecast(bulk=bulk, routes=Routes(world.snapshot_path), topics=world.kafka.topics)
     world.sweep()
 
     assert (plan.events, plan.destinations, plan.sampled) == (5, {"audit": 2, "logs": 3}, 5)
@@ -46,7 +46,7 @@ def test_a_plan_by_todays_rules_says_what_they_would_do(world: World) -> None:
     exhausted(2, topic="audit")
 
     plan = bulks.bulk_forecast(
-        bulk=planned(route=ReplayRoute.RULES), routes=Routes(world.snapshot_path, world.kafka.partitions)
+        bulk=planned(route=ReplayRoute.RULES), routes=Routes(world.snapshot_path), topics=world.kafka.topics
     )
 
     assert plan.destinations == {"logs": 2}

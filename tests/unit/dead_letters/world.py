@@ -141,7 +141,7 @@ class World:
     def tools(self) -> Tools:
         return Tools(
             sender=self.kafka,
-            routes=Routes(self.snapshot_path, self.kafka.partitions),
+            routes=Routes(self.snapshot_path),
             rate=ReplayRate(self.buckets, self.max_per_s, self.clock),
             shared=self.buckets,
             policy=self.policy,
