@@ -21,6 +21,7 @@ FRAME = struct.Struct("<II")
 
 # The state of a record: in nobody's hands, in librdkafka's, done with, or kept back because Kafka refused it.
 PENDING, IN_FLIGHT, SETTLED, HELD = 0, 1, 2, 3
+_STATE = (b"\0", b"\1", b"\2", b"\3")
 
 Record = tuple[str, int, bytes, bytes, int]
 """topic, partition, key, value, rule"""
@@ -148,7 +149,10 @@ class Segment:
 
     def add(self, sequence: int, at: int, count: int, state: int, account: Account, record_bytes: int) -> None:
         """An ACCEPT that is written. Sequences that are left out belong to what was settled before a rewrite."""
-        self.states += bytes((SETTLED,)) * (sequence - self.end_sequence) + bytes((state,)) * count
+        gap = sequence - self.end_sequence
+        if gap:
+            self.states += _STATE[SETTLED] * gap
+        self.states += _STATE[state] * count
         self.starts.append(sequence)
         self.places.append(at)
         self.sizes_bytes.append(record_bytes)
@@ -178,7 +182,7 @@ class Segment:
         # The whole range at once where all of it was in flight, which is the common case.
         is_whole = self.states.count(IN_FLIGHT, first, first + count) == count
         if is_whole:
-            self.states[first : first + count] = bytes((SETTLED,)) * count
+            self.states[first : first + count] = _STATE[SETTLED] * count
             self.unsettled -= count
         at = self.index_of(sequence)
         while sequence < end:
