@@ -1,6 +1,7 @@
 -- One process tells where its breaker stands and what became of its trials, and learns where the breaker stands for all.
 -- The higher epoch wins, and of equal ones what is stored. While HALF_OPEN, exactly `trials` permits exist for all
--- processes: one that nobody used in time is given again, a used one that brings no result in time has failed.
+-- processes: one that nobody used in time is given again, a used one that brings no result in time has failed. Where
+-- nobody has more to try with for as long, the trials that there were decide.
 -- KEYS: standing (hash), permits (sorted by when they end), epochs (hash), version, transitions (stream).
 -- ARGV: field in epochs, worker, state, epoch, age_ms, cause, by, override, trials, failure ratio, permit_ms, result_ms,
 --   wanted, successes, failures, used permits …
@@ -14,7 +15,7 @@ local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local function move(to, to_epoch, since_ms, cause, by, override)
   local from = redis.call('HGET', standing, 'state') or 'CLOSED'
   redis.call('HSET', standing, 'state', to, 'epoch', to_epoch, 'since_wall_ms', since_ms, 'cause', cause, 'by', by,
-    'override', override, 'worker', worker, 'succeeded', 0, 'failed', 0)
+    'override', override, 'worker', worker, 'succeeded', 0, 'failed', 0, 'heard_wall_ms', now_ms)
   redis.call('DEL', permits)
   redis.call('HSET', KEYS[3], field, to_epoch)
   -- No counter: after a restart it would come by numbers that were seen before.
@@ -64,17 +65,21 @@ if shared == epoch and redis.call('HGET', standing, 'state') == 'HALF_OPEN' then
       redis.call('ZADD', permits, now_ms + tonumber(ARGV[12]), 'used:' .. ARGV[at])
     end
   end
-  redis.call('HINCRBY', standing, 'failed', answer(tonumber(ARGV[15])))
-  redis.call('HINCRBY', standing, 'succeeded', answer(tonumber(ARGV[14])))
+  local newly_failed, newly_succeeded = answer(tonumber(ARGV[15])), answer(tonumber(ARGV[14]))
+  redis.call('HINCRBY', standing, 'failed', newly_failed)
+  redis.call('HINCRBY', standing, 'succeeded', newly_succeeded)
+  if newly_failed + newly_succeeded > 0 then redis.call('HSET', standing, 'heard_wall_ms', now_ms) end
   sweep()
   local failed = tonumber(redis.call('HGET', standing, 'failed'))
   local decided = failed + tonumber(redis.call('HGET', standing, 'succeeded'))
-  if decided >= trials then
+  local left = redis.call('ZCARD', permits)
+  local heard_ms = tonumber(redis.call('HGET', standing, 'heard_wall_ms') or now_ms)
+  if decided >= trials or (decided > 0 and left == 0 and now_ms - heard_ms >= tonumber(ARGV[12])) then
     local to = failed >= ratio * decided and 'OPEN' or 'CLOSED'
     local cause = string.format('%d of %d trials failed', failed, decided)
     move(to, epoch + 1, now_ms, cause, '', redis.call('HGET', standing, 'override'))
   else
-    granted = grant(math.min(tonumber(ARGV[13]), trials - decided - redis.call('ZCARD', permits)))
+    granted = grant(math.min(tonumber(ARGV[13]), trials - decided - left))
   end
 end
 local now = redis.call('HMGET', standing, 'state', 'epoch', 'since_wall_ms', 'cause', 'by', 'override')

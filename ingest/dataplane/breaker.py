@@ -31,7 +31,7 @@ _OBEYED = {"FORCED_OPEN": State.FORCED_OPEN, "DISABLED": State.DISABLED, "RESET"
 class BreakerLimits(msgspec.Struct, frozen=True):
     """When it opens: at `failure_ratio` of the last `window_calls` calls, of which at least `min_calls` must be known,
     or at `burst_failures` within `burst_s`. A permit for a trial that nobody uses ends after `permit_s`; a trial that
-    says nothing for `trial_result_s` has failed."""
+    says nothing for `trial_result_s` has failed, and where no other follows for as long, those made decide."""
 
     window_calls: int = 10
     min_calls: int = 5

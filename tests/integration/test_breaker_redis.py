@@ -209,6 +209,20 @@ def test_a_trial_whose_worker_died_has_failed(empty_redis_url: str) -> None:
         assert other.cluster.cause == "1 of 1 trials failed"
 
 
+def test_where_nobody_has_more_to_try_with_the_trials_that_there_were_decide(empty_redis_url: str) -> None:
+    limits = BreakerLimits(open_s=3_600.0, trial_result_s=0.2)
+    with boards(empty_redis_url, 2, limits) as (busy, idle):
+        half_open(busy, idle)
+        assert take(busy)
+        busy.cluster.record(1, 0, busy.cluster.epoch)
+        busy.look()
+
+        at_once = busy.cluster.state
+        later = eventually(lambda: look_and_tell(busy, idle) == [State.CLOSED] * 2)
+
+        assert (at_once, later) == (State.HALF_OPEN, True)
+
+
 def knock(url: str, ready: Barrier, over: Barrier, taken: "Queue[int]") -> None:
     """One process whose requests all want to be the trial; none of them ever brings a result."""
     with connect(url) as redis:
