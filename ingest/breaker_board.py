@@ -10,12 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from django.conf import settings
 from redis import Redis, RedisError
 
-from ingest import kafka
 from ingest.breaker_store import BreakerStore
-from ingest.broker_probe import BrokerProbe
 from ingest.dataplane import metrics
 from ingest.dataplane.breaker import Breaker, BreakerLimits, OnTransition, State, tell_nobody
 from ingest.dataplane.policy import OverridePolicy
@@ -181,10 +178,3 @@ class BreakerBoard:
         metrics.BREAKER_TRANSITIONS.labels(label, new.value).inc()
         log.warning("breaker of %s: %s -> %s: %s", breaker.topic or "the cluster", old, new, cause)
         self._on_transition(breaker, old, new, cause)
-
-
-def new_board(redis: Redis, worker: str, on_transition: OnTransition) -> BreakerBoard:
-    """A worker's board, as the settings want it; `worker` is a name that no other process has."""
-    limits = BreakerLimits(open_s=settings.FOREBAY_BREAKER_OPEN_S)
-    probe = BrokerProbe(kafka.connection()) if settings.FOREBAY_BREAKER_PROBE else None
-    return BreakerBoard(redis, worker, limits, on_transition=on_transition, probe=probe)
