@@ -6,6 +6,7 @@ letters are not read in one moment, so under load they differ by what is on its 
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import cast
 
 import redis
@@ -46,14 +47,15 @@ def settled_mismatches(
     """Look until a look finds nothing, or `wait_s` is over; then what was wrong by the same amount to the end."""
     history: History = {}
     give_up_s = time.monotonic() + wait_s
-    while True:
+    for looks in count(1):
         found = look()
         history = _continued(history, found)
         if not found:
             return []
-        if time.monotonic() >= give_up_s and max(map(len, history.values())) >= CHECKS_IN_A_ROW:
-            return [one for one in found if _is_real(history[one.subject])]
+        if time.monotonic() >= give_up_s and looks >= CHECKS_IN_A_ROW:
+            break
         pause(PAUSE_S)
+    return [one for one in found if _is_real(history[one.subject])]
 
 
 def _continued(history: History, found: Iterable[Mismatch]) -> History:
