@@ -58,7 +58,7 @@ class Settlements:
         self._now_s = now_s
         self._next_s = 0.0
         self._last_success_s = float("-inf")
-        self._calls: Counter[tuple[Breaker, bool]] = Counter()
+        self._calls: Counter[tuple[Breaker, int, bool]] = Counter()
         self._why = ""
 
     def settle_if_due(self) -> None:
@@ -179,23 +179,20 @@ class Settlements:
         line.last_success_s = self._last_success_s = now_s
         if not in_flight.is_counted:
             in_flight.is_counted = True
-            if in_flight.cluster_epoch == cluster.epoch:
-                self._calls[cluster, True] += 1
-            if in_flight.topic_epoch == line.breaker.epoch:
-                self._calls[line.breaker, True] += 1
+            self._calls[cluster, in_flight.cluster_epoch, True] += 1
+            self._calls[line.breaker, in_flight.topic_epoch, True] += 1
 
     def _count_failure(self, in_flight: InFlight, why: str, *, is_clusters: bool) -> None:
-        """One failed call; what began before a transition does not count any more. It counts for the cluster where no
-        topic succeeds, else for its topic."""
+        """One failed call: the cluster's where no topic succeeds, else its topic's. Breakers leave out what began before
+        their last transition."""
         if in_flight.is_counted:
             return
         in_flight.is_counted = True
         self._why = why
-        cluster, own = self._flows.cluster, in_flight.flow.line.breaker
         if is_clusters and self._now_s() - self._last_success_s > OVERDUE_S:
-            self._calls[cluster, False] += in_flight.cluster_epoch == cluster.epoch
+            self._calls[self._flows.cluster, in_flight.cluster_epoch, False] += 1
         else:
-            self._calls[own, False] += in_flight.topic_epoch == own.epoch
+            self._calls[in_flight.flow.line.breaker, in_flight.topic_epoch, False] += 1
 
     def _count_overdue(self, line: Line, now_s: float) -> None:
         counted = 0
@@ -210,8 +207,8 @@ class Settlements:
     def _tell_breakers(self) -> None:
         if self._calls:
             calls, self._calls = self._calls, Counter()
-            for breaker in {breaker for breaker, _ in calls}:
-                breaker.record(calls[breaker, True], calls[breaker, False], breaker.epoch, self._why)
+            for breaker, epoch in {(breaker, epoch) for breaker, epoch, _ in calls}:
+                breaker.record(calls[breaker, epoch, True], calls[breaker, epoch, False], epoch, self._why)
 
     def _renew_producer(self) -> None:
         """Replace librdkafka's instance; what it has not reported is pending again, under the same eventIds."""
