@@ -1,0 +1,135 @@
+"""Celery workers that die in the middle of a replay: no dead letter is lost, and what is sent twice is counted."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.db.models import Sum
+from django.utils import timezone
+
+from forebay.local.command import Command
+from ingest.models import DeadLetter, LetterStatus
+from tests.consumer import Record, create_topic, read_all
+from tests.node import ROOT
+from tests.programs import Program, children_of, poll_until
+from tests.unit.dead_letters.world import letters
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LETTERS = 5_000
+KILLS = 10
+# Between two kills so many are delivered, which leaves enough for the last kill to meet a replay at work.
+STEP = LETTERS // (3 * KILLS)
+
+
+class Celery:
+    """A Celery worker and a beat on the test's database; the worker is killed and started again."""
+
+    def __init__(self, var_dir: Path, environment: dict[str, str]) -> None:
+        self._var_dir, self._environment = var_dir, {"FOREBAY_VAR_DIR": str(var_dir), **environment}
+        self._beat = self._program("beat")
+        self._worker = self._program("worker", "--concurrency", "1", "--without-gossip", "--without-mingle")
+
+    def kill_child(self) -> None:
+        """The process that sends; its parent makes another."""
+        children = children_of(self._worker.pid)
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        assert children
+
+    def kill_worker(self) -> None:
+        """The whole worker, which is then started again, as a supervisor does."""
+        self._worker.kill()
+        self._worker = self._program("worker", "--concurrency", "1", "--without-gossip", "--without-mingle")
+
+    def stop(self) -> None:
+        for program in (self._worker, self._beat):
+            program.kill()
+            print(program.log_tail(10))
+
+    def _program(self, role: str, *options: str) -> Program:
+        argv = [sys.executable, "-m", "celery", "-A", "forebay.celery", role, *options, "--loglevel", "WARNING"]
+        paths = os.pathsep.join([str(ROOT / "platform"), str(ROOT)])
+        environment = {"PYTHONPATH": paths, "DJANGO_SETTINGS_MODULE": "forebay.settings", **self._environment}
+        return Program(Command(argv, ROOT, environment), self._var_dir / f"{role}.log")
+
+
+@contextmanager
+def celery(var_dir: Path, **environment: str) -> Iterator[Celery]:
+    running = Celery(var_dir, environment)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def replayed() -> int:
+    return DeadLetter.objects.filter(status=LetterStatus.REPLAYED).count()
+
+
+def reached(goal: int) -> bool:
+    return poll_until(lambda: replayed() >= goal, 60)
+
+
+def wait_for_a_batch_on_its_way() -> None:
+    """A batch takes some hundredths of a second: a kill at any other moment would interrupt nothing."""
+    give_up_s = time.monotonic() + 30
+    while not DeadLetter.objects.filter(claimed_until__gt=timezone.now()).exists():
+        assert time.monotonic() < give_up_s, "nobody sends"
+
+
+def test_celery_workers_killed_in_the_middle_of_a_replay_lose_no_letter(
+    tmp_path: Path, kafka_bootstrap: str, empty_redis_url: str, postgres_url: str, topic_name: str
+) -> None:
+    create_topic(kafka_bootstrap, topic_name, partitions=3)
+    now = timezone.now()
+    letters(LETTERS, topic=topic_name, partition=-1, dead_at=now, retry_since=now, next_attempt_at=now)
+    sent = set(DeadLetter.objects.values_list("event_id", flat=True))
+    services = {
+        "DATABASE_URL": f"{postgres_url.rpartition('/')[0]}/{connection.settings_dict['NAME']}",
+        "FOREBAY_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
+        "FOREBAY_REDIS_URL": empty_redis_url,
+        "FOREBAY_CELERY_BROKER_URL": empty_redis_url,
+        "FOREBAY_REPLAY_SWEEP_INTERVAL_S": "1",
+        "FOREBAY_REPLAY_MAX_EVENTS_PER_S": "400",
+        "FOREBAY_REPLAY_CLAIM_S": "2",
+        "FOREBAY_DEAD_LETTER_MAX_ATTEMPTS": "100",
+    }
+
+    with celery(tmp_path, **services) as workers:
+        for number in range(KILLS):
+            goal = replayed() + STEP
+            assert reached(goal), f"the replay stopped at {replayed()}"
+            wait_for_a_batch_on_its_way()
+            workers.kill_child() if number % 2 else workers.kill_worker()
+        reached(LETTERS)
+    records = read_all(kafka_bootstrap, topic_name)
+    stored = [event_id(record) for record in records]
+    duplicates = len(stored) - len(set(stored))
+    unconfirmed = DeadLetter.objects.aggregate(total=Sum("unconfirmed"))["total"]
+    print(
+        f"sent={LETTERS} accepted={LETTERS} delivered={len(set(stored))} duplicates={duplicates}"
+        f" counted_as_possible={unconfirmed} dead-lettered={LETTERS - replayed()} pending=0 kills={KILLS}"
+    )
+
+    assert set(stored) == sent
+    assert replayed() == LETTERS
+    assert duplicates <= unconfirmed
+    assert places(records) >= {
+        (one.replayed_partition, one.replayed_offset, one.event_id) for one in DeadLetter.objects.all()
+    }
+
+
+def event_id(record: Record) -> str:
+    return str(json.loads(record.value)["eventId"])
+
+
+def places(records: list[Record]) -> set[tuple[int | None, int | None, str]]:
+    return {(one.partition, one.offset, event_id(one)) for one in records}
