@@ -170,6 +170,8 @@ class Journal:
             return
         with self._lock:
             deltas, self._uncounted = list(self._uncounted.values()), {}
+            for delta in deltas:  # a replay must find each in the minute in which it is counted now
+                delta.minute = self.ledger.open_minute(delta.minute)
             self._write_ending(Counts(deltas))
             for delta in deltas:
                 self.ledger.at(delta.tenant, delta.minute).add(delta)

@@ -113,12 +113,16 @@ class Ledger:
     def at(self, tenant: str, minute: int) -> Account:
         """The account of a tenant and minute. One that was forgotten would begin again at nothing, so what comes that
         late is counted in the first minute that cannot have been."""
-        at = (tenant, max(minute, self._first_minute))
+        at = (tenant, self.open_minute(minute))
         account = self.accounts.get(at)
         if account is None:
             account = self.accounts[at] = Account(*at)
         self._changed[at] = account
         return account
+
+    def open_minute(self, minute: int) -> int:
+        """The minute itself, or the first one after those that were forgotten."""
+        return max(minute, self._first_minute)
 
     def touch(self, account: Account) -> None:
         """It has changed."""
