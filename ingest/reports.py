@@ -86,7 +86,8 @@ class Reports:
         """What a person, or an alert, would want to know first; fields of WorkerStatus."""
         worker, engine = self._worker, self._worker.engine
         snapshot = worker.snapshot
-        disk = shutil.disk_usage(settings.FOREBAY_JOURNAL_DIR)
+        root = engine.journal.directory.parent
+        disk = shutil.disk_usage(root)
         return {
             "snapshot_version": snapshot.header.version if snapshot else None,
             "snapshot_age_s": round(_age_s(snapshot), 3) if snapshot else None,
@@ -97,7 +98,7 @@ class Reports:
             "queue_utilisation_ratio": round(engine.flows.utilisation_ratio, 4),
             "breakers": worker.board.status(),
             "parked_flows": len(engine.flows.parked()),
-            "damaged_segments": len(list(settings.FOREBAY_JOURNAL_DIR.glob("*/*.damaged"))),
+            "damaged_segments": len(list(root.glob("*/*.damaged"))),
             "disk_free_bytes": disk.free,
             "disk_total_bytes": disk.total,
             "redis_available": worker.redis_available,

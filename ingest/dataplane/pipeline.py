@@ -17,7 +17,6 @@ from ingest.dataplane.errors import BadRequest, EventRejected, Refused, TooLarge
 from ingest.dataplane.event import (
     Decoded,
     EventLimits,
-    LogEvent,
     Stamp,
     check_size,
     complete,
@@ -26,7 +25,7 @@ from ingest.dataplane.event import (
     rfc3339,
 )
 from ingest.dataplane.flows import Flows
-from ingest.dataplane.journal import Journal
+from ingest.dataplane.journal import Journal, Origin
 from ingest.dataplane.ledger import MINUTE_MS, Account
 from ingest.dataplane.outcome import Outcome
 from ingest.dataplane.policy import TopicPolicy
@@ -107,8 +106,7 @@ class Pipeline:
         records: list[Record] = []
         forgotten: dict[int, Record] = {}
         dropped: dict[int, str] = {}
-        if arrival.duplicates is not None:
-            events, indexes = _without_duplicates(events, indexes, arrival.duplicates, dropped)
+        seen = None if arrival.duplicates is None else set(arrival.duplicates)
         surely_fits_bytes, add = limits.surely_fits_bytes, records.append
         chosen = arrival.delivery
         wants_ack = chosen == _ACK
@@ -128,6 +126,11 @@ class Pipeline:
             except EventRejected as error:
                 rejected[index] = error
                 continue
+            if seen is not None:
+                if event.event_id in seen:
+                    dropped[index] = "duplicate"
+                    continue
+                seen.add(str(event.event_id))
             wanted = chosen or delivery
             if wanted == _FORGET:
                 forgotten[index] = (topic, partition, key, value, rule)
@@ -140,10 +143,12 @@ class Pipeline:
         if wants_ack:
             outcome.record_indexes = [i for i in indexes if not (i in rejected or i in dropped or i in forgotten)]
         try:
-            self._journal_and_produce(arrival, received_wall_ms, records, outcome)
+            origin = self._keep(arrival, received_wall_ms, records, outcome)
         except Unavailable as unavailable:
             arrival.allowance.give_back(received, len(body))
             raise self._counted(arrival, received, unavailable) from None
+        if origin is not None and records:
+            self._produce(arrival, received_wall_ms, origin, records, outcome)
         if forgotten:
             self._produce_unjournaled(arrival, received_wall_ms, list(forgotten.values()))
         if records or forgotten:
@@ -159,16 +164,13 @@ class Pipeline:
             arrival.allowance.charge(1, len(body))
             raise self._counted(arrival, 1, refused) from None
 
-    def _journal_and_produce(
-        self, arrival: Arrival, received_wall_ms: int, records: list[Record], outcome: Outcome
-    ) -> None:
-        """One append for the whole request; then each topic's records are produced, or wait for the drain."""
-        tenant, flows, topics = arrival.caller.tenant.name, self._flows, arrival.topics
+    def _keep(self, arrival: Arrival, received_wall_ms: int, records: list[Record], outcome: Outcome) -> Origin | None:
+        """One append for the whole request. What has only rejections in it is counted, and takes no room."""
+        tenant = arrival.caller.tenant.name
         rejections = Counter(error.code for error in outcome.rejected.values()) if outcome.rejected else {}
         if not records and not outcome.dropped:
-            if rejections:
-                self._count_rejected(tenant, received_wall_ms, dict(rejections))
-            return
+            self._count_rejected(tenant, received_wall_ms, rejections)
+            return None
         origin = self._journal.append(
             tenant,
             received_wall_ms,
@@ -178,8 +180,18 @@ class Pipeline:
             dropped=Counter(outcome.dropped.values()) if outcome.dropped else {},
         )
         outcome.written = self._journal.written
-        if not records:
-            return
+        return origin
+
+    def _produce(
+        self,
+        arrival: Arrival,
+        received_wall_ms: int,
+        origin: Origin,
+        records: list[Record],
+        outcome: Outcome,
+    ) -> None:
+        """Each topic's records are handed over, or wait for the drain."""
+        tenant, flows, topics = arrival.caller.tenant.name, self._flows, arrival.topics
         record_bytes = origin[1].sizes_bytes[-1]
         by_topic = _by_topic(records)
         leaving = []
@@ -216,8 +228,9 @@ class Pipeline:
         return refused
 
     def _count_rejected(self, tenant: str, wall_ms: int, rejections: dict[str, int]) -> None:
-        minute, received = wall_ms // MINUTE_MS, sum(rejections.values())
-        self._journal.count(Account(tenant, minute, received=received, rejections=rejections))
+        if rejections:
+            minute, received = wall_ms // MINUTE_MS, sum(rejections.values())
+            self._journal.count(Account(tenant, minute, received=received, rejections=dict(rejections)))
 
 
 def count(arrival: Arrival, outcome: Outcome, size_bytes: int) -> None:
@@ -242,19 +255,3 @@ def _by_topic(records: list[Record]) -> dict[str, range | list[int]]:
     for index, record in enumerate(records):
         by_topic[record[0]].append(index)  # type: ignore[union-attr]  # lists, by the line above
     return by_topic
-
-
-def _without_duplicates(
-    events: list[LogEvent], indexes: Sequence[int], known: frozenset[str], dropped: dict[int, str]
-) -> tuple[list[LogEvent], list[int]]:
-    """The events whose eventId is new; of two with one id in this request, the first is."""
-    seen, kept, kept_indexes = set(known), [], []
-    for index, event in zip(indexes, events, strict=True):
-        if event.event_id is not None and event.event_id in seen:
-            dropped[index] = "duplicate"
-            continue
-        if event.event_id is not None:
-            seen.add(event.event_id)
-        kept.append(event)
-        kept_indexes.append(index)
-    return kept, kept_indexes

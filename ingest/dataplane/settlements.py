@@ -183,8 +183,8 @@ class Settlements:
             self._calls[line.breaker, in_flight.topic_epoch, True] += 1
 
     def _count_failure(self, in_flight: InFlight, why: str, *, is_clusters: bool) -> None:
-        """One failed call: the cluster's where no topic succeeds, else its topic's. Breakers leave out what began before
-        their last transition."""
+        """One failed call: the cluster's where no topic succeeds, else its topic's. Breakers leave out what began
+        before their last transition."""
         if in_flight.is_counted:
             return
         in_flight.is_counted = True
