@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from forebay.local.command import Command
@@ -59,9 +59,9 @@ class Node:
         if ready:
             self.wait_until_ready()
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, exit_codes: Container[int] = (0,)) -> str:
         """Runs a management command in the node's environment and returns what it printed."""
-        return run([sys.executable, "manage.py", *arguments], env=self.environment, cwd=ROOT)
+        return run([sys.executable, "manage.py", *arguments], env=self.environment, cwd=ROOT, exit_codes=exit_codes)
 
     def wait_until_ready(self, deadline_s: float = _READY_DEADLINE_S) -> None:
         give_up_s = time.monotonic() + deadline_s

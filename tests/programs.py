@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 from forebay.local.command import Command
@@ -109,12 +109,19 @@ def poll_until(condition: Callable[[], bool], deadline_s: float) -> bool:
     return met
 
 
-def run(argv: list[str], *, env: Mapping[str, str], cwd: Path, deadline_s: float = 120.0) -> str:
+def run(
+    argv: list[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    exit_codes: Container[int] = (0,),
+    deadline_s: float = 120.0,
+) -> str:
     """Runs a program to its end and returns its standard output; a failure shows both of its streams."""
     done = subprocess.run(
         argv, cwd=cwd, env=os.environ | dict(env), capture_output=True, text=True, timeout=deadline_s, check=False
     )
-    assert done.returncode == 0, f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode in exit_codes, f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 

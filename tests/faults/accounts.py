@@ -1,5 +1,6 @@
 """What Forebay itself says has become of the events: the other side of what a consumer of the tests' own finds."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,35 +9,36 @@ from tests.faults.traffic import Client
 from tests.node import Node
 
 _POLL_S = 0.1
+# Workers tell their ledger each second, and some of them must first adopt a journal.
+_SETTLED_WITHIN_S = 30.0
 
 
 class Accounts(NamedTuple):
-    """Events by their end, and how it is said that they do not add up."""
+    """A tenant's events by their end, as the ledger counts them, and how it does not add up."""
 
+    accepted: int = 0
+    delivered: int = 0
     dead_lettered: int = 0
-    pending: int = 0
-    dropped: int = 0
     discarded: int = 0
-    delivered: int | None = None  # None: nothing counts it
+    dropped: int = 0
+    pending: int = 0
+    mismatches: tuple[str, ...] = ()
 
 
-def accounts_of(node: Node, tenant: str) -> Accounts:
-    """Of a tenant; the node has one worker, or has ended."""
-    return Accounts(pending=pending_events(node.port) if node.is_running() else 0)
+def accounts_of(node: Node, tenant: str, delivered: int) -> Accounts:
+    """Asked until nothing is pending, so many are delivered and it adds up, or until it should have come to that."""
+    give_up_s = time.monotonic() + _SETTLED_WITHIN_S
+    while True:
+        said = _ask(node, tenant)
+        is_settled = not said.pending and said.delivered == delivered and not said.mismatches
+        if is_settled or time.monotonic() > give_up_s:
+            return said
 
 
 def pending_events(port: int) -> int:
     """What waits in the journals of the worker that answers."""
     with Client(port, "") as client:
         return int(client.get("/api/logs/health").body["journal_pending_events"])
-
-
-def wait_until_drained(port: int, deadline_s: float = 60.0) -> int:
-    """Of a node with one worker; returns what is still pending at the deadline."""
-    give_up_s = time.monotonic() + deadline_s
-    while (left := pending_events(port)) and time.monotonic() < give_up_s:
-        time.sleep(_POLL_S)
-    return left
 
 
 def seconds_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> float:
@@ -46,3 +48,9 @@ def seconds_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> fl
         assert time.monotonic() < began_s + deadline_s, f"not healed after {deadline_s:.0f} s"
         time.sleep(_POLL_S)
     return time.monotonic() - began_s
+
+
+def _ask(node: Node, tenant: str) -> Accounts:
+    told = json.loads(node.manage("ledger_check", "--json", "--wait", "5", exit_codes=(0, 1)))
+    figures = {name: told["totals"].get(tenant, {}).get(name, 0) for name in Accounts._fields if name != "mismatches"}
+    return Accounts(**figures, mismatches=tuple(told["mismatches"]))

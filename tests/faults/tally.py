@@ -54,15 +54,17 @@ class Tally:
 
     @property
     def discrepancies(self) -> list[str]:
-        """Where the three accounts, the senders', the consumer's and Forebay's own, differ; empty when all is well."""
-        said, found = self.accounts, []
+        """Where the three accounts, the senders', the consumer's and the ledger's, differ; empty when all is well."""
+        said, found = self.accounts, list(self.accounts.mismatches)
         explained = said.dead_lettered + said.discarded + said.dropped + said.pending
         if len(self.lost) > explained:
             found.append(f"{len(self.lost)} accepted events are not in Kafka, {explained} are accounted for")
         if self.uninvited:
             found.append(f"{len(self.uninvited)} events are in Kafka though nobody accepted them")
-        if said.delivered not in (None, len(set(self.stored))):
+        if said.delivered != len(set(self.stored)):
             found.append(f"the ledger says {said.delivered} delivered, the consumer reads {len(set(self.stored))}")
+        if said.pending:
+            found.append(f"{said.pending} events are still pending")
         return found
 
     def __str__(self) -> str:
@@ -100,7 +102,9 @@ def tally(
 
     if missing:
         read_records(bootstrap, topic, until=all_there, deadline_s=deadline_s)
-    books = Tally(sent, read_all(bootstrap, topic), accounts_of(node, tenant), heal_s)
+    records = read_all(bootstrap, topic)
+    delivered = len({event_id(record) for record in records})
+    books = Tally(sent, records, accounts_of(node, tenant, delivered), heal_s)
     print(books)
     return books
 

@@ -12,6 +12,8 @@ from tests.node import Node
 from tests.programs import poll_until
 
 MIB = 1 << 20
+# Far below what a node can do, so that the time to heal is that of Kafka, the breaker and the drain.
+REQUESTS_PER_S = 100.0
 HANGS_S = 30.0 if IS_FULL else 6.0
 
 
@@ -21,7 +23,7 @@ def test_a_node_that_starts_without_its_broker_accepts_and_delivers_once_it_come
     kafka.server.stop()
     node, key = serve(kafka_bootstrap=kafka.bootstrap)
 
-    with Traffic(node.port, key, senders=3) as traffic:
+    with Traffic(node.port, key, senders=3, requests_per_s=REQUESTS_PER_S) as traffic:
         traffic.wait_for(2_000)
         waiting = pending_events(node.port)
         kafka.server.start()
@@ -40,7 +42,7 @@ def test_a_broker_killed_under_load_and_back_costs_nothing(
 ) -> None:
     node, key = serve(kafka_bootstrap=kafka.bootstrap)
 
-    with Traffic(node.port, key, senders=3) as traffic:
+    with Traffic(node.port, key, senders=3, requests_per_s=REQUESTS_PER_S) as traffic:
         for _ in range(2):
             traffic.wait_for(2_000)
             kafka.server.kill()
@@ -59,7 +61,7 @@ def test_a_broker_that_hangs_and_wakes_finds_everything_in_order(
 ) -> None:
     node, key = serve(kafka_bootstrap=kafka.bootstrap)
 
-    with Traffic(node.port, key, senders=4, pause_s=0.05) as traffic:
+    with Traffic(node.port, key, senders=4, requests_per_s=REQUESTS_PER_S) as traffic:
         traffic.wait_for(1_000)
         kafka.server.freeze()
         frozen_s = time.monotonic()
@@ -80,7 +82,7 @@ def test_records_that_time_out_on_their_way_go_back_to_the_journal_and_are_sent_
     window = {} if IS_FULL else {"FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS": "2000"}
     node, key = serve(kafka_bootstrap=kafka.bootstrap, environment=window)
 
-    with Traffic(node.port, key, senders=2) as traffic:
+    with Traffic(node.port, key, senders=2, requests_per_s=REQUESTS_PER_S) as traffic:
         traffic.wait_for(1_000)
         kafka.server.freeze()
         assert poll_until(lambda: pending_events(node.port) >= 1_000, 240)
@@ -120,7 +122,7 @@ def test_a_full_producer_queue_backs_up_into_the_journal_until_that_is_full_too(
     assert books.discrepancies == []
     assert set(books.sent.codes) == {"202", "503 journal_full"}
     assert all(int(refusal.headers["retry-after"]) >= 1 for refusal in books.sent.refusals)
-    assert accepted_events * 1_000 > 16 * MIB
+    assert accepted_events * 1_000 > 8 * MIB
     assert full_bytes - at_rest_bytes < 64 * MIB
     assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
 

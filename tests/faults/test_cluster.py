@@ -8,6 +8,7 @@ from tests.node import Node
 from tests.services import KafkaCluster
 
 PARTITIONS = 6
+REQUESTS_PER_S = 100.0
 REPLICATED = {"FOREBAY_TOPIC_PARTITIONS": str(PARTITIONS), "FOREBAY_TOPIC_REPLICATION_FACTOR": "3"}
 # Enough keys that each partition surely has some; the first is kept for errors.
 KEYS, ERRORS = 100, 10
@@ -46,7 +47,7 @@ def test_when_one_of_three_brokers_dies_every_partition_is_writable_again_within
     asker = Asker(node, key)
     seconds_until(asker.every_partition_is_writable, 30)
 
-    with Traffic(node.port, key, senders=3) as traffic:
+    with Traffic(node.port, key, senders=3, requests_per_s=REQUESTS_PER_S) as traffic:
         traffic.wait_for(1_000)
         cluster.brokers[1].kill()
         heal_s = seconds_until(asker.every_partition_is_writable, 60)
@@ -71,7 +72,7 @@ def test_with_too_few_replicas_in_sync_nothing_is_answered_200_and_nothing_is_lo
     asker = Asker(node, key)
     seconds_until(asker.every_partition_is_writable, 30)
 
-    with Traffic(node.port, key, senders=3, pause_s=0.05) as traffic:
+    with Traffic(node.port, key, senders=3, requests_per_s=REQUESTS_PER_S) as traffic:
         traffic.wait_for(1_000)
         for broker in cluster.brokers[1:]:
             broker.kill()

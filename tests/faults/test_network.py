@@ -15,6 +15,7 @@ MIB = 1 << 20
 # Random, so that the network carries as much as the queue holds.
 KIB_TEXT = random.Random(1).randbytes(512).hex()
 QUEUE_MIB = 64 if IS_FULL else 2
+REQUESTS_PER_S = 60.0
 CUT_S = 90.0 if IS_FULL else 10.0
 QUEUE = {"FOREBAY_PRODUCER_QUEUE_BYTES": str(QUEUE_MIB * MIB)}
 # An answer may be this much later than its bound: threads that wait for the processor, not for Kafka.
@@ -33,7 +34,10 @@ def test_a_cut_network_fills_the_queue_while_async_goes_on_and_ack_waits_its_bou
 ) -> None:
     node, key = serve(kafka_bootstrap=kafka.proxied, environment=QUEUE)
 
-    with Traffic(node.port, key, senders=3, pause_s=0.02, message=KIB_TEXT) as traffic, ThreadPoolExecutor(8) as askers:
+    with (
+        Traffic(node.port, key, senders=3, requests_per_s=REQUESTS_PER_S, message=KIB_TEXT) as traffic,
+        ThreadPoolExecutor(8) as askers,
+    ):
         traffic.wait_for(500)
         kafka.proxy.cut()
         cut_s = time.monotonic()
@@ -57,7 +61,7 @@ def test_a_cut_network_fills_the_queue_while_async_goes_on_and_ack_waits_its_bou
 def test_a_slow_network_delays_and_loses_nothing(serve: Serve, kafka: BreakableKafka, topic_name: str) -> None:
     node, key = serve(kafka_bootstrap=kafka.proxied, environment=QUEUE)
 
-    with Traffic(node.port, key, senders=3, pause_s=0.02, message=KIB_TEXT) as traffic:
+    with Traffic(node.port, key, senders=3, requests_per_s=REQUESTS_PER_S, message=KIB_TEXT) as traffic:
         traffic.wait_for(500)
         kafka.proxy.slow(delay_s=0.1, bytes_per_s=SLOW_BYTES_PER_S)
         assert poll_until(lambda: pending_events(node.port) > 1_000, 60)
