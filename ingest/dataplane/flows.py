@@ -102,7 +102,9 @@ class Flows:
         flow.line.handed_bytes += size_bytes
         flow.line.outstanding.append(in_flight)
         in_flight.is_alone = alone is not None
-        return in_flight.produce((alone or self._producer).produce, records, accepted_wall_ms)
+        # Not `alone or`: an empty producer has no length.
+        producer = self._producer if alone is None else alone
+        return in_flight.produce(producer.produce, records, accepted_wall_ms)
 
     def wait(self, flow: Flow, origin: Origin, indexes: Sequence[int]) -> None:
         """Newly accepted records that cannot leave now: the drain takes them, and the flow is behind."""
