@@ -8,16 +8,16 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from django.db import Error, close_old_connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from ingest.api.addresses import client_address
 from ingest.api.admission import admit
 from ingest.api.answers import Answer, encode
+from ingest.api.database_reads import from_database
 from ingest.api.schema import DEAD_LETTERS
 from ingest.api.views import Environ, LaneView
-from ingest.dataplane.errors import BadRequest, MethodNotAllowed, Unavailable
+from ingest.dataplane.errors import BadRequest, MethodNotAllowed
 from ingest.dead_letters.selection import LetterCriteria, event_facts, letters_select, place_facts
 from ingest.models import DeadLetter, LetterStatus
 from ingest.worker import worker
@@ -47,15 +47,11 @@ class DeadLettersView(LaneView):
         node = worker()
         caller = admit(environ, node, "read", client_address(environ, node.trusted_proxies))
         query = parse_query(environ["QUERY_STRING"])
-        try:
-            page = dead_letters_page(caller.tenant.name, query)
-        except Error:
-            raise Unavailable(
-                "dead_letters_unavailable", "Dead letters are away with the database; events are accepted as ever"
-            ) from None
-        finally:
-            # The lane comes here without Django's signals, which would do this.
-            close_old_connections()
+        page = from_database(
+            lambda: dead_letters_page(caller.tenant.name, query),
+            code="dead_letters_unavailable",
+            detail="Dead letters cannot be read now, events are accepted as ever",
+        )
         return Answer(200, encode(page))
 
     @DEAD_LETTERS

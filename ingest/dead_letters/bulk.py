@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
 from ingest.dead_letters.routes import Destination, Dropped, Routes, Topics
@@ -79,20 +79,21 @@ def bulk_plan(
 def bulk_forecast(*, bulk: BulkReplay, routes: Routes, topics: Topics) -> BulkPlan:
     """What it would do if it were started now."""
     letters = _members(bulk)
-    sizes = list(letters.order_by().values_list("size_bytes", flat=True).iterator())
+    found = letters.order_by().aggregate(events=Count("pk"), size=Sum("size_bytes"))
+    events = found["events"]
     if bulk.route == ReplayRoute.PINNED:
         rows = letters.order_by().values_list("topic").annotate(count=Count("pk")).order_by("topic")
-        destinations, sampled = dict(rows), len(sizes)
+        destinations, sampled = dict(rows), events
     else:
         sample = letters.order_by("pk")[:PLANNED_SAMPLE]
         destinations = Counter(_destination(routes, letter, topics) for letter in sample)
-        sampled = min(len(sizes), PLANNED_SAMPLE)
+        sampled = min(events, PLANNED_SAMPLE)
     return BulkPlan(
-        events=len(sizes),
-        bytes=sum(sizes),
+        events=events,
+        bytes=found["size"] or 0,
         destinations=dict(destinations),
         sampled=sampled,
-        estimated_s=len(sizes) / settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S,
+        estimated_s=events / settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S,
         charges_quota=bulk.charges_quota,
     )
 

@@ -20,7 +20,8 @@ from ingest.dataplane.librdkafka_log import thinned_logger
 
 log = logging.getLogger(__name__)
 
-TOPICS_TIMEOUT_S = 5.0
+# While a cluster is away every sweep waits for this, and the tasks behind it.
+TOPICS_TIMEOUT_S = 2.0
 PURGE_S = 1.0
 # Kafka may have what was reported so: only its acknowledgement is missing.
 _POSSIBLY_STORED = {
@@ -82,7 +83,7 @@ class ReplayProducer:
 
     def partitions(self) -> Mapping[str, int] | None:
         """As Sender has it. Blocks."""
-        return cluster_topics(self._producer, self._report_timeout_s)
+        return cluster_topics(self._producer)
 
     def send(self, shipments: Sequence[Shipment]) -> dict[int, Report]:
         """As Sender has it."""
@@ -119,20 +120,20 @@ class ReplayProducer:
             reports[shipment.letter_id] = Report(fault=Fault.CLUSTER, code="queue_full", detail="Its queue is full")
 
 
-def cluster_topics(client: Producer | AdminClient, timeout_s: float) -> dict[str, int] | None:
+def cluster_topics(client: Producer | AdminClient) -> dict[str, int] | None:
     """Every topic and its partitions, None when the cluster does not answer. All topics are asked for: to ask for one
     would make it, on brokers that create what they are asked for."""
     try:
-        listed = client.list_topics(timeout=timeout_s)
+        listed = client.list_topics(timeout=TOPICS_TIMEOUT_S)
     except KafkaException as error:
         log.warning("the cluster does not say which topics it has: %s", error.args[0])
         return None
     return {name: len(topic.partitions) for name, topic in listed.topics.items() if topic.error is None}
 
 
-def topics_of_cluster(timeout_s: float = TOPICS_TIMEOUT_S) -> dict[str, int] | None:
+def topics_of_cluster() -> dict[str, int] | None:
     """For a forecast, in a process that sends nothing."""
-    return cluster_topics(AdminClient(kafka.connection(), logger=thinned_logger(__name__)), timeout_s)
+    return cluster_topics(AdminClient(kafka.connection(), logger=thinned_logger(__name__)))
 
 
 _FATAL = KafkaError(KafkaError._FATAL).name()

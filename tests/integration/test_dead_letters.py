@@ -16,7 +16,10 @@ from ingest.dead_letters.keeping import letters_keep
 from ingest.deadletters import DeadLetterWriter
 from ingest.models import DeadLetter, DeadLetterAttempt, LetterStatus
 from ingest.tasks.dead_letters import sweep_dead_letters
+from tenants.models import Plan
 from tests.consumer import create_topic, read_all
+from tests.faults.traffic import Client
+from tests.node import Node
 from tests.programs import poll_until
 from tests.unit.dead_letters.world import ACCEPTED_MS, event, letter, letters, statuses, undeliverable
 
@@ -162,3 +165,34 @@ def test_the_rate_holds_over_two_sweeps_through_redis(
 
     assert min(counts) > 0
     assert sum(counts) <= 20 + 100 * took_s
+
+
+def test_a_tenant_reads_its_own_dead_letters_over_http(start_node: Callable[..., Node], postgres_url: str) -> None:
+    Plan.objects.get_or_create(name="standard")
+    database_url = f"{postgres_url.rpartition('/')[0]}/{connection.settings_dict['NAME']}"
+    node = start_node(database_url=database_url, start=False)
+    node.manage("tenant_create", "acme")
+    sends, reads = (
+        json.loads(node.manage("key_issue", "acme", "--name", scope, "--scopes", scope, "--json"))["secret"]
+        for scope in ("ingest", "read")
+    )
+    letters(3, **due())
+    letter(event_id="of-bolt", tenant="bolt", **due())
+    node.start()
+
+    with Client(node.port, reads) as client:
+        first = client.get("/api/dead-letters?limit=2")
+        second = client.get(f"/api/dead-letters?limit=2&cursor={first.body['nextCursor']}")
+        wrong = [client.get("/api/dead-letters?colour=red"), client.post("/api/dead-letters", b"{}")]
+    with Client(node.port, sends) as client:
+        forbidden = client.get("/api/dead-letters")
+
+    seen = [one["eventId"] for one in first.body["deadLetters"] + second.body["deadLetters"]]
+    assert (first.status, second.status) == (200, 200)
+    assert seen == list(DeadLetter.objects.filter(tenant="acme").values_list("event_id", flat=True))
+    assert second.body["nextCursor"] is None
+    assert [(answer.status, answer.code) for answer in (*wrong, forbidden)] == [
+        (400, "invalid_query"),
+        (405, "method_not_allowed"),
+        (403, "missing_scope"),
+    ]
