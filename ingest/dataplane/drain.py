@@ -27,7 +27,9 @@ from ingest.dataplane.suspects import Suspects
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.05
-COMPACT_EVERY_S = 1.0
+TIDY_EVERY_S = 1.0
+# Of what waits for an operator only its age matters, and that in days.
+LOOK_AT_AGE_EVERY_S = 30.0
 # What one flow may produce before the next one's turn.
 TURN_BYTES = 256 << 10
 TURN_STEPS = 256
@@ -64,7 +66,7 @@ class Drain:
         self._max_age_s = max_age_s
         self._now_s = now_s
         self._wall_s = wall_s
-        self._compact_at_s = 0.0
+        self._look_at_age_s = self._tidy_at_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._drain_for_ever, name="drain", daemon=True)
 
@@ -86,18 +88,26 @@ class Drain:
             with contextlib.suppress(JournalLocked, FileNotFoundError):
                 self._take_over(Journal.adopt(directory, segment_bytes=segment_bytes, max_bytes=max_bytes))
 
-    def visit_all(self) -> None:
-        """Give every flow that is behind its turn, look after suspects and old segments. On the drain's thread."""
+    def visit_all(self) -> bool:
+        """Give every flow that is behind its turn, look after suspects and old segments; whether somebody has used up
+        his turn, so that the next one is due at once. On the drain's thread."""
         self._suspects.visit()
         topics, began_s = self._topics(), self._now_s()
+        looks_at_age, is_tidying = began_s >= self._look_at_age_s, began_s >= self._tidy_at_s
+        goes_on = False
         for flow in tuple(self._flows.behind.values()):
-            try:
-                self._visit(flow, topics, began_s)
-            except (DamagedFrame, OSError):  # one journal that cannot be read must not keep the others
-                log.exception("%s of %s could not be drained; it is tried again", flow.topic, flow.tenant)
-        if began_s >= self._compact_at_s:
-            self._compact_at_s = began_s + COMPACT_EVERY_S
+            # To look costs a read: while a breaker is open ten thousand flows may be behind.
+            if looks_at_age or self._may_leave_soon(flow, topics, began_s):
+                try:
+                    goes_on |= self._visit(flow, topics, began_s)
+                except OSError:  # one journal that cannot be read must not keep the others
+                    log.exception("%s of %s could not be drained; it is tried again", flow.topic, flow.tenant)
+        if looks_at_age:
+            self._look_at_age_s = began_s + LOOK_AT_AGE_EVERY_S
+        if is_tidying:
+            self._tidy_at_s = began_s + TIDY_EVERY_S
             self._tidy_journals()
+        return goes_on
 
     @property
     def pending(self) -> int:
@@ -129,32 +139,41 @@ class Drain:
             self.adopted.append(journal)
 
     def _drain_for_ever(self) -> None:
-        while not self._stop.wait(IDLE_S):
+        goes_on = False
+        while not self._stop.wait(0.0 if goes_on else IDLE_S):
             try:
-                self.visit_all()
+                goes_on = self.visit_all()
             except Exception:  # a defect in one visit must not end all later ones
                 log.exception("the drain failed; it goes on")
+                goes_on = False
 
-    def _visit(self, flow: Flow, topics: dict[str, TopicPolicy], began_s: float) -> None:
-        """One turn of a flow: what can be produced is decided by the topics as they were when it began."""
+    def _may_leave_soon(self, flow: Flow, topics: dict[str, TopicPolicy], began_s: float) -> bool:
+        """Whether it is worth a look. Without the lane lock, so it is decided again under it."""
+        if flow.parked is not None or flow.not_before_s > began_s or flow.topic not in topics:
+            return False
+        return self._flows.offers(flow) and not (flow.must_settle and flow.handed != flow.done)
+
+    def _visit(self, flow: Flow, topics: dict[str, TopicPolicy], began_s: float) -> bool:
+        """One turn of a flow; whether it has more that could leave. What can be produced is decided by the topics as
+        they were when it began."""
         steps = size_bytes = 0
-        while steps < TURN_STEPS and size_bytes < TURN_BYTES and not self._stop.is_set():
+        while steps < TURN_STEPS and size_bytes < TURN_BYTES:
             with self._lane_lock:
                 waiting = flow.first()
                 if waiting is None:
                     self._flows.caught_up(flow)
-                    return
+                    return False
                 sequence = waiting.first()
             step = self._step(flow, waiting, sequence)
             if step is None:
-                with self._lane_lock:
-                    waiting.pop()
+                self._take(flow, waiting, sequence, 0)
                 continue
             if self._wall_s() - step.accept.accepted_wall_ms / 1000 > self._max_age_s:
                 self._give_up(flow, waiting, step)
-            elif not self._produce(flow, waiting, step, topics, began_s):
-                return
+            elif self._stop.is_set() or not self._produce(flow, waiting, step, topics, began_s):
+                return False
             steps, size_bytes = steps + 1, size_bytes + step.size_bytes
+        return True
 
     def _step(self, flow: Flow, waiting: Waiting, sequence: int) -> Step | None:
         """What of the oldest ACCEPT waits; None where nothing of it does any more."""
@@ -178,16 +197,19 @@ class Drain:
     ) -> bool:
         """Produce a step if it may leave; False ends the flow's turn."""
         topic = topics.get(flow.topic)
+        journal, segment, sequence = step.origin
         with self._lane_lock:
             if topic is None or flow.not_before_s > began_s:
                 return False
             if flow.must_settle and flow.handed != flow.done:
                 return False
+            if waiting.first() != sequence:
+                return True  # something older has come back meanwhile
             if not self._flows.may_leave(flow, step.size_bytes):
                 return False
             flow.must_settle = False
-            _take(flow, waiting, step)
-            journal, segment, sequence = step.origin
+            waiting.pop()
+            flow.pending -= len(step.indexes)
             journal.mark(segment, sequence, step.indexes, IN_FLIGHT)
             records = _placed(step.accept, topic)
             left = self._flows.hand_over(
@@ -199,11 +221,18 @@ class Drain:
 
     def _give_up(self, flow: Flow, waiting: Waiting, step: Step) -> None:
         """It has waited for as long as it may: an operator decides what becomes of it."""
+        if self._take(flow, waiting, step.origin[2], len(step.indexes)):
+            reason = flow.parked.detail if flow.parked else "waited in the journal for longer than it may"
+            self._suspects.give_up(flow, step.origin, step.indexes, KafkaError(KafkaError._MSG_TIMED_OUT, reason))
+
+    def _take(self, flow: Flow, waiting: Waiting, sequence: int, events: int) -> bool:
+        """Take the oldest out of the line, unless something older has come back since it was looked at."""
         with self._lane_lock:
-            _take(flow, waiting, step)
-        code = KafkaError._MSG_TIMED_OUT
-        reason = flow.parked.detail if flow.parked else "waited in the journal for longer than it may"
-        self._suspects.give_up(flow, step.origin, step.indexes, KafkaError(code, reason))
+            is_first = waiting.first() == sequence
+            if is_first:
+                waiting.pop()
+                flow.pending -= events
+            return is_first
 
     def _tidy_journals(self) -> None:
         for journal in self.journals():
@@ -214,11 +243,6 @@ class Drain:
             if journal is not self._flows.own and journal.is_finished:
                 self.adopted.remove(journal)
                 journal.close()
-
-
-def _take(flow: Flow, waiting: Waiting, step: Step) -> None:
-    waiting.pop()
-    flow.pending -= len(step.indexes)
 
 
 def _topic(accept: Accept, index: int) -> str:

@@ -75,6 +75,11 @@ class Flows:
             return True
         return take_trials(cluster, own)
 
+    def offers(self, flow: Flow) -> bool:
+        """Whether the breakers would let one call through; a wish for a trial is noted. Any thread."""
+        offers = [breaker.offers_trial() for breaker in (self.cluster, flow.line.breaker)]
+        return all(offers)
+
     def answers(self, flow: Flow) -> bool:
         """Whether a sender may wait for what Kafka says: while a breaker is not closed there is nothing to wait for."""
         return self.cluster.allows_direct and flow.line.breaker.allows_direct
@@ -157,7 +162,7 @@ class Flows:
 
     def caught_up(self, flow: Flow) -> None:
         """Nothing of it waits any more, so the lane produces its events again."""
-        flow.is_behind = False
+        flow.is_behind, flow.pending = False, 0
         self.behind.pop((flow.tenant, flow.topic), None)
 
     def _waiting_of(self, flow: Flow, journal: Journal) -> Waiting:
