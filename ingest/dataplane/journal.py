@@ -109,18 +109,22 @@ class Journal:
             entry = Accept(sequence, accepted_wall_ms, tenant, records, policy_version, rejections, dropped)  # type: ignore[arg-type]  # a list of records is one of records or None
             header, payload = frame(entry)
             frame_bytes = len(header) + len(payload)
-            self._shares.check(tenant, frame_bytes, accepted_wall_ms)
-            segment = self._segment_for(frame_bytes)
+            # Whole bytes a record, so that what is taken is what its records give back one by one.
+            record_bytes = frame_bytes // (count or 1)
+            self._shares.take(tenant, count * record_bytes, accepted_wall_ms)
             try:
+                segment = self._segment_for(frame_bytes)
                 at = segment.write(header, payload)
+            except Unavailable:
+                self._shares.give_back(tenant, count * record_bytes)
+                raise
             except OSError as error:
+                self._shares.give_back(tenant, count * record_bytes)
                 raise Unavailable("journal_unwritable", f"The journal cannot be written: {error.strerror}") from error
             account = self.ledger.account(tenant, accepted_wall_ms)
             account.accept(count, rejections, dropped)
             if count:
-                record_bytes = frame_bytes // count
                 segment.add(sequence, at, count, IN_FLIGHT, account, record_bytes)
-                self._shares.add(tenant, count * record_bytes)
                 self._next_sequence += count
             self.written += 1
             return self, segment, sequence
@@ -157,7 +161,7 @@ class Journal:
                 for account, settled, live_bytes in segment.settle(first, size):
                     account.settle(settled, ending, reason)
                     self.ledger.touch(account)
-                    self._shares.add(account.tenant, -live_bytes)
+                    self._shares.give_back(account.tenant, live_bytes)
                     count += settled
                 if holder is not None and holder is not segment:
                     segment.settled_in.add(holder.ordinal)

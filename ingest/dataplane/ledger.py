@@ -103,12 +103,18 @@ class Ledger:
 
     def __init__(self) -> None:
         self.accounts: dict[tuple[str, int], Account] = {}
-        self._changed: dict[tuple[str, int], Account] = {}
+        # By identity: an account is changed with every request, and its name is a tuple that would have to be made.
+        self._changed: dict[int, Account] = {}
+        self._latest: dict[str, Account] = {}
         self._first_minute = 0
 
     def account(self, tenant: str, wall_ms: int) -> Account:
         """The account of a tenant in the minute of a wall-clock time; whoever asks is about to change it."""
-        return self.at(tenant, wall_ms // MINUTE_MS)
+        minute, latest = wall_ms // MINUTE_MS, self._latest.get(tenant)
+        if latest is None or latest.minute != minute:
+            latest = self._latest[tenant] = self.at(tenant, minute)
+        self._changed[id(latest)] = latest
+        return latest
 
     def at(self, tenant: str, minute: int) -> Account:
         """The account of a tenant and minute. One that was forgotten would begin again at nothing, so what comes that
@@ -117,7 +123,7 @@ class Ledger:
         account = self.accounts.get(at)
         if account is None:
             account = self.accounts[at] = Account(*at)
-        self._changed[at] = account
+        self._changed[id(account)] = account
         return account
 
     def open_minute(self, minute: int) -> int:
@@ -126,7 +132,7 @@ class Ledger:
 
     def touch(self, account: Account) -> None:
         """It has changed."""
-        self._changed[account.tenant, account.minute] = account
+        self._changed[id(account)] = account
 
     def restore(self, accounts: Iterable[Account]) -> None:
         """What a checkpoint says holds, whatever was folded before it. Records refer to accounts, so these stay."""
@@ -138,7 +144,7 @@ class Ledger:
     def forget_empty(self) -> None:
         """After a replay: accounts of records that a checkpoint has left behind hold nothing."""
         self.accounts = {at: account for at, account in self.accounts.items() if account.received}
-        self._changed = dict(self.accounts)
+        self._changed = {id(account): account for account in self.accounts.values()}
 
     def take_changed(self) -> list[Account]:
         """Accounts that changed since the last time. They are live: what changes while they are read comes again."""
@@ -147,17 +153,18 @@ class Ledger:
 
     def all_changed(self) -> None:
         """Whoever had them has lost them: the next `take_changed` returns every account."""
-        self._changed = dict(self.accounts)
+        self._changed = {id(account): account for account in self.accounts.values()}
 
     def forget(self, accounts: Iterable[Account]) -> None:
         """Accounts that are kept elsewhere for good: those with nothing pending and no change since need not stay.
 
         The caller holds the journal's lock, and only names minutes that are over."""
         for account in accounts:
-            at = (account.tenant, account.minute)
-            if not account.pending and at not in self._changed:
-                self.accounts.pop(at, None)
+            if not account.pending and id(account) not in self._changed:
+                self.accounts.pop((account.tenant, account.minute), None)
                 self._first_minute = max(self._first_minute, account.minute + 1)
+                if self._latest.get(account.tenant) is account:
+                    del self._latest[account.tenant]
 
 
 def _add_all(totals: dict[str, int], more: Mapping[str, int]) -> None:

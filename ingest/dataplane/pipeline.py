@@ -248,6 +248,8 @@ def count(arrival: Arrival, outcome: Outcome, size_bytes: int) -> None:
 
 def _by_topic(records: list[Record]) -> dict[str, range | list[int]]:
     """The indexes of each topic's records; one range where there is one topic, which is the common case."""
+    if len(records) == 1:
+        return {records[0][0]: range(1)}
     topics = {record[0] for record in records}
     if len(topics) == 1:
         return {topics.pop(): range(len(records))}

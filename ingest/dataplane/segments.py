@@ -149,10 +149,11 @@ class Segment:
 
     def add(self, sequence: int, at: int, count: int, state: int, account: Account, record_bytes: int) -> None:
         """An ACCEPT that is written. Sequences that are left out belong to what was settled before a rewrite."""
-        gap = sequence - self.end_sequence
+        states = self.states
+        gap = sequence - self.first_sequence - len(states)
         if gap:
-            self.states += _STATE[SETTLED] * gap
-        self.states += _STATE[state] * count
+            states += _STATE[SETTLED] * gap
+        states += _STATE[state] * count
         self.starts.append(sequence)
         self.places.append(at)
         self.sizes_bytes.append(record_bytes)

@@ -58,7 +58,8 @@ class Settlements:
         self._now_s = now_s
         self._next_s = 0.0
         self._last_success_s = float("-inf")
-        self._calls: Counter[tuple[Breaker, int, bool]] = Counter()
+        self._successes: Counter[tuple[Line, int, int]] = Counter()
+        self._failures: Counter[tuple[Breaker, int]] = Counter()
         self._why = ""
 
     def settle_if_due(self) -> None:
@@ -73,7 +74,6 @@ class Settlements:
         """Settle everything that is complete."""
         settled: dict[Journal, list[Range]] = {}
         delivered: Counter[str] = Counter()
-        now_s = self._now_s()
         while self._completed:
             in_flight = self._completed.popleft()
             if in_flight.is_settled or in_flight.reported < in_flight.expected:
@@ -85,7 +85,7 @@ class Settlements:
                 continue
             failed = self._failed(in_flight) if in_flight.failures else {}
             if not failed:
-                self._succeeded(in_flight, now_s)
+                self._succeeded(in_flight)
             settled.setdefault(in_flight.journal, []).extend(_ranges(in_flight, failed))
             delivered[in_flight.flow.topic] += len(in_flight.indexes) - len(failed)
         for journal, ranges in settled.items():
@@ -119,10 +119,10 @@ class Settlements:
         flow.done += 1
         flow.line.done_bytes += in_flight.size_bytes
 
-    def _succeeded(self, in_flight: InFlight, now_s: float) -> None:
+    def _succeeded(self, in_flight: InFlight) -> None:
         seconds = in_flight.completed_s - in_flight.produced_s
         metrics.delivered(in_flight.flow.topic)[1].observe(seconds)
-        self._count_success(in_flight, now_s)
+        self._count_success(in_flight)
         if in_flight.is_alone:
             self._suspects.forget(in_flight)
 
@@ -140,7 +140,7 @@ class Settlements:
         for (code, name), count in errors.items():
             metrics.DELIVERY_ERRORS.labels(verdict_of(code).fault, name).inc(count)
         if not back:
-            self._count_success(in_flight, self._now_s())  # Kafka has answered, though not as one would like
+            self._count_success(in_flight)  # Kafka has answered, though not as one would like
         elif not in_flight.is_abandoned:
             self._send_back(in_flight, back, failed)
         return failed
@@ -174,13 +174,10 @@ class Settlements:
             # What is queued behind these would overtake them.
             self._producer.purge_queue()
 
-    def _count_success(self, in_flight: InFlight, now_s: float) -> None:
-        line, cluster = in_flight.flow.line, self._flows.cluster
-        line.last_success_s = self._last_success_s = now_s
+    def _count_success(self, in_flight: InFlight) -> None:
         if not in_flight.is_counted:
             in_flight.is_counted = True
-            self._calls[cluster, in_flight.cluster_epoch, True] += 1
-            self._calls[line.breaker, in_flight.topic_epoch, True] += 1
+            self._successes[in_flight.flow.line, in_flight.cluster_epoch, in_flight.topic_epoch] += 1
 
     def _count_failure(self, in_flight: InFlight, why: str, *, is_clusters: bool) -> None:
         """One failed call: the cluster's where no topic succeeds, else its topic's. Breakers leave out what began
@@ -190,9 +187,9 @@ class Settlements:
         in_flight.is_counted = True
         self._why = why
         if is_clusters and self._now_s() - self._last_success_s > OVERDUE_S:
-            self._calls[self._flows.cluster, in_flight.cluster_epoch, False] += 1
+            self._failures[self._flows.cluster, in_flight.cluster_epoch] += 1
         else:
-            self._calls[in_flight.flow.line.breaker, in_flight.topic_epoch, False] += 1
+            self._failures[in_flight.flow.line.breaker, in_flight.topic_epoch] += 1
 
     def _count_overdue(self, line: Line, now_s: float) -> None:
         counted = 0
@@ -205,10 +202,17 @@ class Settlements:
                 counted += 1
 
     def _tell_breakers(self) -> None:
-        if self._calls:
-            calls, self._calls = self._calls, Counter()
-            for breaker, epoch in {(breaker, epoch) for breaker, epoch, _ in calls}:
-                breaker.record(calls[breaker, epoch, True], calls[breaker, epoch, False], epoch, self._why)
+        successes: Counter[tuple[Breaker, int]] = Counter()
+        if self._successes:
+            self._last_success_s = self._now_s()
+            for (line, cluster_epoch, topic_epoch), calls in self._successes.items():
+                line.last_success_s = self._last_success_s
+                successes[self._flows.cluster, cluster_epoch] += calls
+                successes[line.breaker, topic_epoch] += calls
+            self._successes = Counter()
+        failures, self._failures = self._failures, Counter()
+        for breaker, epoch in {*successes, *failures}:
+            breaker.record(successes[breaker, epoch], failures[breaker, epoch], epoch, self._why)
 
     def _renew_producer(self) -> None:
         """Replace librdkafka's instance; what it has not reported is pending again, under the same eventIds."""

@@ -18,23 +18,26 @@ class Shares:
         self._bytes: dict[str, int] = {}
         self._appended_wall_ms: dict[str, int] = {}
 
-    def check(self, tenant: str, more_bytes: int, wall_ms: int) -> None:
-        """A tenant is about to append. Raises Unavailable over its share, which binds only while another tenant has
-        appended within the last minute."""
+    def take(self, tenant: str, more_bytes: int, wall_ms: int) -> None:
+        """A tenant appends. Raises Unavailable over its share, which binds only while another tenant has appended
+        within the last minute."""
         self._appended_wall_ms[tenant] = wall_ms
-        if self._bytes.get(tenant, 0) + more_bytes <= self._share_bytes:
-            return
-        others = (at for name, at in self._appended_wall_ms.items() if name != tenant)
-        if max(others, default=0) > wall_ms - SHARED_WITHIN_MS:
+        taken_bytes = self._bytes.get(tenant, 0) + more_bytes
+        if taken_bytes > self._share_bytes and self._is_shared(tenant, wall_ms):
             raise Unavailable(
                 "journal_share_exceeded",
                 "Your events take up your share of the journal until Kafka acknowledges them; come back later",
             )
+        self._bytes[tenant] = taken_bytes
 
-    def add(self, tenant: str, more_bytes: int) -> None:
-        """Records of so many bytes were appended; a negative number when they are settled."""
-        self._bytes[tenant] = self._bytes.get(tenant, 0) + more_bytes
+    def give_back(self, tenant: str, bytes_back: int) -> None:
+        """Records of so many bytes are settled, or could not be appended after all."""
+        self._bytes[tenant] = self._bytes.get(tenant, 0) - bytes_back
 
     def bytes_of(self, tenant: str) -> int:
         """What a tenant takes now."""
         return self._bytes.get(tenant, 0)
+
+    def _is_shared(self, tenant: str, wall_ms: int) -> bool:
+        others = (at for name, at in self._appended_wall_ms.items() if name != tenant)
+        return max(others, default=0) > wall_ms - SHARED_WITHIN_MS
