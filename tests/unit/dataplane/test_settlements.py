@@ -1,6 +1,6 @@
 """What librdkafka reports, in whatever order, is what the journal settles: no record more, no record less."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,43 +9,53 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.dataplane.acks import Acknowledgements, Place
-from ingest.dataplane.delivery import InFlight, Settlements
+from ingest.dataplane.in_flight import InFlight, Produce
 from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal
 from ingest.dataplane.segments import HELD, PENDING, SETTLED, Record
-from tests.unit.dataplane.world import NOW_WALL_MS, MemoryKafka, Report, records
+from tests.unit.dataplane.engine_world import EngineWorld
+from tests.unit.dataplane.world import NOW_WALL_MS, TOPIC, Report, records
 
 TIMED_OUT = KafkaError._MSG_TIMED_OUT
 TOO_LARGE = KafkaError.MSG_SIZE_TOO_LARGE
 
 
-class World:
-    """A journal, a Kafka in memory and the settlements between them."""
+class World(EngineWorld):
+    """One journal, and requests of Acme for one topic that are handed over whatever would keep them back."""
 
     def __init__(self, root: Path, room: int = 1_000_000) -> None:
         size = SETTLE_RESERVE_BYTES + 65_536
-        self.journal = Journal.create(root, segment_bytes=size, max_bytes=4 * size)
-        self.kafka = MemoryKafka(room)
-        self.released: list[int] = []
-        self.settlements = Settlements(self._release)
+        journal = Journal.create(root, segment_bytes=size, max_bytes=4 * size)
+        super().__init__(journal, {"logs": TOPIC}, room=room)
+        self.flow = self.flows.of("acme", "logs")
 
-    def _release(self, in_flight: InFlight, indexes: list[int]) -> None:
-        self.journal.mark(in_flight.segment, in_flight.at, in_flight.sequence, indexes, PENDING)
-        self.released += indexes
+    def hand_over(
+        self,
+        sent: list[Record],
+        indexes: Sequence[int],
+        waiting: Acknowledgements | None = None,
+        produce: Produce | None = None,
+    ) -> tuple[InFlight, list[int]]:
+        """Journal and produce; what the queue had no room for is marked as the pipeline does."""
+        origin = self.journal.append("acme", 1, sent)
+        in_flight = InFlight(self.completed, origin, self.flow, indexes, 1, self.cluster.epoch, waiting)
+        self.flow.handed += 1
+        self.flow.line.outstanding.append(in_flight)
+        left = list(in_flight.produce(produce or self.kafka.produce, sent, NOW_WALL_MS))
+        if left:
+            self.flows.wait(self.flow, origin, left)
+        return in_flight, left
 
     def send(
         self, sent: list[Record], *, indexes: list[int] | None = None, waiting: Acknowledgements | None = None
     ) -> tuple[InFlight, list[int]]:
-        """Journal and produce; what the queue had no room for is marked as the pipeline does."""
-        place = self.journal.append("acme", 1, sent)
-        chosen = range(len(sent)) if indexes is None else indexes
-        in_flight = InFlight(self.settlements.completed, (self.journal, *place), "acme", "logs", chosen, waiting)
-        left = list(in_flight.produce(self.kafka.produce, sent, NOW_WALL_MS))
-        self.journal.mark(*place, left, PENDING)
-        return in_flight, left
+        return self.hand_over(sent, range(len(sent)) if indexes is None else indexes, waiting)
 
     def states(self, in_flight: InFlight) -> list[int]:
         self.settlements.settle_all()
         return list(in_flight.segment.states)
+
+    def pending(self) -> int:
+        return self.journal.pending
 
 
 @pytest.fixture
@@ -80,7 +90,7 @@ def test_reports_may_come_in_any_order(
         world.kafka.fail(TIMED_OUT, at) if number in failing else world.kafka.acknowledge(at)
 
     assert world.states(in_flight) == [PENDING if number in failing else SETTLED for number in range(6)]
-    assert sorted(world.released) == sorted(failing)
+    assert world.pending() == len(failing)
     world.journal.close()
 
 
@@ -115,10 +125,7 @@ def test_reports_that_come_while_records_are_still_produced_are_not_lost(tmp_pat
         world.kafka.acknowledge_all()
         world.settlements.settle_all()
 
-    place = world.journal.append("acme", 1, sent)
-    in_flight = InFlight(world.settlements.completed, (world.journal, *place), "acme", "logs", range(4))
-
-    left = in_flight.produce(produce, sent, NOW_WALL_MS)
+    in_flight, left = world.hand_over(sent, range(4), produce=produce)
 
     assert list(left) == [3]
     assert world.states(in_flight)[:3] == [SETTLED] * 3
@@ -142,11 +149,11 @@ def test_when_produce_refuses_everything_it_comes_back_without_a_report(world: W
     in_flight, _ = world.send(sent)
 
     assert world.states(in_flight) == [PENDING, PENDING]
-    assert sorted(world.released) == [0, 1]
+    assert world.pending() == 2
 
 
 def test_of_equal_records_as_many_come_back_as_failed(world: World) -> None:
-    same = [("logs", -1, b"k", b"same")] * 4
+    same = [("logs", -1, b"k", b"same", 0)] * 4
 
     in_flight, _ = world.send(same)
     world.kafka.fail(TIMED_OUT, 3)
@@ -158,7 +165,7 @@ def test_of_equal_records_as_many_come_back_as_failed(world: World) -> None:
 
 def test_equal_records_that_fail_in_two_ways_both_come_back(tmp_path: Path) -> None:
     world = World(tmp_path)
-    same = [("logs", -1, b"k", b"same")] * 2
+    same = [("logs", -1, b"k", b"same", 0)] * 2
     calls: list[bytes] = []
 
     def produce(topic: str, value: bytes, key: bytes | None, partition: int, report: Report, timestamp: int) -> None:
@@ -166,16 +173,14 @@ def test_equal_records_that_fail_in_two_ways_both_come_back(tmp_path: Path) -> N
         calls.append(value)
         world.kafka.produce(topic, value, key, partition, report, timestamp)
 
-    place = world.journal.append("acme", 1, same)
-    in_flight = InFlight(world.settlements.completed, (world.journal, *place), "acme", "logs", range(2))
-    in_flight.produce(produce, same, NOW_WALL_MS)
+    in_flight, _ = world.hand_over(same, range(2), produce=produce)
     world.kafka.fail(TIMED_OUT)
 
     assert world.states(in_flight) == [PENDING, PENDING]
 
 
 def test_a_request_over_two_topics_settles_each_by_itself(world: World) -> None:
-    sent = [("logs", -1, b"k", b"a"), ("audit", -1, b"k", b"b"), ("logs", -1, b"k", b"c")]
+    sent = [("logs", -1, b"k", b"a", 0), ("audit", -1, b"k", b"b", 0), ("logs", -1, b"k", b"c", 0)]
     in_flight, _ = world.send(sent, indexes=[0, 2])
 
     world.kafka.acknowledge_all()
@@ -191,11 +196,12 @@ def test_a_record_that_kafka_never_takes_is_held(world: World) -> None:
     world.kafka.acknowledge_all()
 
     assert world.states(in_flight) == [HELD, SETTLED]
-    assert world.released == []
+    assert world.pending() == 0
+    assert len(world.suspects) == 1
 
 
 def test_a_record_without_a_key_has_none(world: World) -> None:
-    world.send([("logs", -1, b"", b"a"), ("logs", -1, b"k", b"b")])
+    world.send([("logs", -1, b"", b"a", 0), ("logs", -1, b"k", b"b", 0)])
 
     assert world.kafka.keys == [None, b"k"]
 
@@ -211,13 +217,7 @@ def test_reports_for_what_is_settled_already_change_nothing(world: World) -> Non
     world.kafka.acknowledge_all()
     world.settlements.settle_all()
 
-    again = InFlight(
-        world.settlements.completed,
-        (world.journal, in_flight.segment, in_flight.at, in_flight.sequence),
-        "acme",
-        "logs",
-        range(2),
-    )
+    again = InFlight(world.completed, in_flight.origin, world.flow, range(2), 1, world.cluster.epoch)
     again.produce(world.kafka.produce, records(2), NOW_WALL_MS)
     world.kafka.fail(TIMED_OUT)
     world.kafka.acknowledge_all()
@@ -293,7 +293,7 @@ def test_the_clusters_fault_leaves_a_waiting_senders_record_pending(world: World
     world.kafka.fail(TIMED_OUT)
 
     assert world.states(in_flight) == [PENDING]
-    assert world.released == [0]
+    assert world.pending() == 1
 
 
 @settings(deadline=None, max_examples=80)
