@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.dataplane.drain import TIDY_EVERY_S
 from tests.unit.dataplane.drain_world import SIZES, World
 from tests.unit.dataplane.world import NOW_WALL_MS
 
@@ -29,9 +30,15 @@ def test_what_a_dead_worker_left_is_drained_and_its_directory_removed(world: Wor
     world.drain.adopt(world.root, **SIZES)
     waiting = world.drain.pending
     world.deliver_everything()
+    world.pass_time(TIDY_EVERY_S)
+    world.drain.visit_all()
+    kept = directory.exists()
+    world.confirm_all()
+    world.pass_time(TIDY_EVERY_S)
     world.drain.visit_all()
 
     assert waiting == 3
+    assert kept, "its accounts were not kept elsewhere yet"
     assert (world.stored("logs"), world.stored("audit")) == ([0, 1], [2])
     assert world.drain.adopted == []
     assert not directory.exists()
@@ -109,8 +116,8 @@ def test_a_journal_that_cannot_be_read_does_not_keep_the_others(world: World, ca
     orphan(world.root, "logs")
     world.drain.adopt(world.root, **SIZES)
     (broken,) = world.drain.adopted
-    (segment, at, _, _) = next(iter(broken.backlog()))
-    os.pwrite(segment.fd, b"\xff", at + 9)
+    (segment, _, _) = next(iter(broken.backlog()))
+    os.pwrite(segment.fd, b"\xff", segment.places[0] + 9)
     orphan(world.root, "audit")
     world.drain.adopt(world.root, **SIZES)
 
