@@ -106,7 +106,7 @@ def test_bytes_that_are_no_snapshot_are_refused(blob: bytes) -> None:
 
 
 def test_a_snapshot_of_another_format_is_refused() -> None:
-    blob = dump(header(7, [], [], format=2), [], [])
+    blob = dump(header(7, [], [], format=1), [], [])
 
     with pytest.raises(SnapshotFormatError):
         load(blob)

@@ -30,8 +30,8 @@ def routed(event: LogEvent, *rules: RulePolicy, **options: Any) -> Route:
 def test_without_a_rule_the_default_topic_takes_it_errors_first() -> None:
     info, error = routed(completed()), routed(completed(level="ERROR"))
 
-    assert info == Route("logs", 1 + (murmur2(b"checkout") & 0x7FFFFFFF) % 11, b"checkout", "async", "")
-    assert error == Route("logs", 0, b"checkout", "async", "")
+    assert info == Route("logs", 1 + (murmur2(b"checkout") & 0x7FFFFFFF) % 11, b"checkout", "async", "", 0)
+    assert error == Route("logs", 0, b"checkout", "async", "", 0)
 
 
 def test_the_first_rule_that_matches_decides() -> None:
