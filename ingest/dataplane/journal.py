@@ -9,11 +9,13 @@ import logging
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
 
 from ingest.dataplane import compaction
+from ingest.dataplane.disk import sync_files
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.journal_lock import LOCK_NAME, lock, lock_new
 from ingest.dataplane.ledger import Account, Ending, Ledger
@@ -154,19 +156,25 @@ class Journal:
         Without room for the record the ranges are settled in memory only: a crash then sends them again, which is
         allowed, while keeping the segments would fill the disk for good, which is not."""
         with self._lock:
-            count = 0
-            merged = _merged(ranges)
-            holder = self._write_ending(Settle([(first, size) for _, first, size in merged], ending, reason))
+            merged, settled = _merged(ranges), Counter[int]()
+            accounts: dict[int, Account] = {}
             for segment, first, size in merged:
-                for account, settled, live_bytes in segment.settle(first, size):
-                    account.settle(settled, ending, reason)
-                    self.ledger.touch(account)
+                for account, count, live_bytes in segment.settle(first, size):
+                    accounts[id(account)] = account
+                    settled[id(account)] += count
                     self._shares.give_back(account.tenant, live_bytes)
-                    count += settled
-                if holder is not None and holder is not segment:
-                    segment.settled_in.add(holder.ordinal)
+            counts = [(account.tenant, account.minute, settled[at]) for at, account in accounts.items()]
+            places = [(first, size) for _, first, size in merged]
+            holder = self._write_ending(Settle(places, ending, reason, counts))
+            for at, account in accounts.items():
+                account.settle(settled[at], ending, reason)
+                self.ledger.touch(account)
+            if holder is not None:
+                for segment, _, _ in merged:
+                    if segment is not holder:
+                        segment.settled_in.add(holder.ordinal)
             self._unlink_settled()
-            return count
+            return settled.total()
 
     def write_counts(self) -> None:
         """Write and fold what `count` has gathered: a killed process loses what came after the last call."""
@@ -243,21 +251,20 @@ class Journal:
 
     def sync(self) -> int:
         """Bring what is written to the disk; returns the count of writes that are surely there. Blocks, so it is
-        called outside of the lane lock. Raises OSError."""
+        called outside of the lane lock. Raises OSError; then nothing counts as synced."""
         with self._lock:
             written = self.written
-            fds = [os.dup(segment.fd) for segment in self._segments if segment.is_unsynced]
-            is_new = any(segment.is_new for segment in self._segments)
-            for segment in self._segments:
+            unsynced = [segment for segment in self._segments if segment.is_unsynced]
+            fds = [os.dup(segment.fd) for segment in unsynced]
+            is_new = any(segment.is_new for segment in unsynced)
+            for segment in unsynced:
                 segment.is_unsynced = segment.is_new = False
         try:
-            for fd in fds:
-                os.fdatasync(fd)
-            if is_new:
-                _sync_directory(self.directory)
-        finally:
-            for fd in fds:
-                os.close(fd)
+            sync_files(fds, self.directory if is_new else None)
+        except OSError:
+            for segment in unsynced:
+                segment.is_unsynced = segment.is_new = True
+            raise
         return written
 
     def close(self) -> None:
@@ -374,14 +381,6 @@ class Journal:
             segment.take_over(new)
             self._unlink_settled()
         return True
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _merged(ranges: list[Range]) -> list[Range]:

@@ -42,7 +42,10 @@ class Replayed:
 
 def ordinal_of(path: Path) -> int:
     """The second part of a segment's name, which tells two of one first sequence apart."""
-    return int(path.stem.partition("-")[2])
+    try:
+        return int(path.stem.partition("-")[2])
+    except ValueError as error:
+        raise ValueError(f"{path.name} is no segment of a journal; move it elsewhere") from error
 
 
 def segment_paths(directory: Path) -> list[Path]:
@@ -141,10 +144,12 @@ def _settle(replayed: Replayed, holder: Segment, settle: Settle) -> None:
     for first, count in settle.ranges:
         for segment in overlapping(replayed.segments, first, count):
             start, end = max(first, segment.first_sequence), min(first + count, segment.end_sequence)
-            for account, settled, _ in segment.settle(start, end - start):
-                account.settle(settled, settle.ending, settle.reason)
+            for _ in segment.settle(start, end - start):
+                pass  # their accounts are told below, those of segments that are gone too
             if segment is not holder:
                 segment.settled_in.add(holder.ordinal)
+    for tenant, minute, settled in settle.counts:
+        replayed.ledger.at(tenant, minute).settle(settled, settle.ending, settle.reason)
 
 
 def overlapping(segments: Iterable[Segment], first: int, count: int) -> list[Segment]:

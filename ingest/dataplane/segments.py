@@ -4,6 +4,7 @@ Data plane. A frame is `length u32 | crc32 u32 | msgpack`, little-endian; a leng
 is reserved ahead and reads as zeros. Every later release must read what is written here: change `MAGIC` with it.
 """
 
+import contextlib
 import os
 import struct
 import zlib
@@ -41,11 +42,13 @@ class Accept(msgspec.Struct, array_like=True, tag=1, gc=False):
 
 
 class Settle(msgspec.Struct, array_like=True, tag=2, gc=False):
-    """Ranges (first sequence, count) of records that need nothing more, and what became of them."""
+    """Ranges (first sequence, count) of records that need nothing more, and what became of them. `counts` are how many
+    that settled, by tenant and minute: the segments that would tell may be gone when this is read."""
 
     ranges: list[tuple[int, int]]
     ending: Ending = Ending.DELIVERED
     reason: str = ""
+    counts: list[tuple[str, int, int]] = msgspec.field(default_factory=list)
 
 
 class Counts(msgspec.Struct, array_like=True, tag=3, gc=False):
@@ -282,9 +285,10 @@ class Segment:
             self.path.unlink()
 
     def trim(self) -> None:
-        """Give back the space that was reserved for more."""
+        """Give back the space that was reserved for more, if the disk lets us."""
         if not self.is_damaged:
-            os.ftruncate(self.fd, self.size_bytes)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, self.size_bytes)
 
     def take_over(self, new: "Segment") -> None:
         """Take the file of a rewritten copy in the place of this one's own; the states stay."""

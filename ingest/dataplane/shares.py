@@ -40,4 +40,4 @@ class Shares:
 
     def _is_shared(self, tenant: str, wall_ms: int) -> bool:
         others = (at for name, at in self._appended_wall_ms.items() if name != tenant)
-        return max(others, default=0) > wall_ms - SHARED_WITHIN_MS
+        return max(others, default=-SHARED_WITHIN_MS) > wall_ms - SHARED_WITHIN_MS

@@ -7,15 +7,21 @@ from pathlib import Path
 import pytest
 
 from ingest.dataplane.errors import Unavailable
-from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal, JournalLocked
-from ingest.dataplane.segments import HELD, MAGIC, PENDING, Segment
+from ingest.dataplane.journal import Journal, Range
+from ingest.dataplane.journal_lock import JournalLocked
+from ingest.dataplane.replay import DAMAGED
+from ingest.dataplane.segments import HELD, MAGIC, PENDING
+from tests.unit.dataplane.journal_world import (
+    CHECKPOINTS_BYTES,
+    MAX_BYTES,
+    SEGMENT_BYTES,
+    SIZES,
+    keep_ledger,
+    pending,
+    settle_pending,
+    totals,
+)
 from tests.unit.dataplane.world import records
-
-# Room for a few small requests before the part that is kept for SETTLEs.
-SEGMENT_BYTES = SETTLE_RESERVE_BYTES + 4_096
-MAX_BYTES = 4 * SEGMENT_BYTES
-SIZES = {"segment_bytes": SEGMENT_BYTES, "max_bytes": MAX_BYTES}
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -25,18 +31,15 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     made.close()
 
 
-def fill(journal: Journal, value_bytes: int = 500) -> list[tuple[Segment, int, int]]:
+def fill(journal: Journal, value_bytes: int = 500) -> list[Range]:
     """Appends one-record requests until the journal is full."""
     appended = []
     try:
         while True:
-            appended.append(journal.append("acme", 1, [("logs", 0, b"k", bytes(value_bytes))]))
+            _, segment, sequence = journal.append("acme", 1, [("logs", 0, b"k", bytes(value_bytes), 0)])
+            appended.append((segment, sequence, 1))
     except Unavailable:
         return appended
-
-
-def pending(journal: Journal) -> list[bytes]:
-    return [accept.records[at][3] for _, _, accept, indexes in journal.backlog() for at in indexes]
 
 
 def reopened(journal: Journal) -> Journal:
@@ -52,25 +55,25 @@ def test_what_is_appended_is_in_flight_and_not_pending(journal: Journal) -> None
 
 
 def test_sequences_go_on_over_requests_and_segments(journal: Journal) -> None:
-    sequences = [sequence for _, _, sequence in fill(journal)]
+    sequences = [sequence for _, sequence, _ in fill(journal)]
 
     assert sequences == list(range(len(sequences)))
     assert len(list(journal.directory.glob("*.segment"))) == 4
 
 
 def test_marked_records_are_the_backlog_oldest_first(journal: Journal) -> None:
-    first = journal.append("acme", 1, records(3))
-    second = journal.append("acme", 1, records(2, start=3))
+    _, segment, first = journal.append("acme", 1, records(3))
+    _, _, second = journal.append("acme", 1, records(2, start=3))
 
-    journal.mark(*second, [1], PENDING)
-    journal.mark(*first, [0, 2], PENDING)
+    journal.mark(segment, second, [1], PENDING)
+    journal.mark(segment, first, [0, 2], PENDING)
 
     assert pending(journal) == [b"value-0", b"value-2", b"value-4"]
     assert journal.pending == 3
 
 
 def test_settling_says_how_many_it_was_that_settled(journal: Journal) -> None:
-    segment, _, sequence = journal.append("acme", 1, records(5))
+    _, segment, sequence = journal.append("acme", 1, records(5))
 
     told = [journal.settle([(segment, sequence + 1, 2)]), journal.settle([(segment, sequence, 5)])]
 
@@ -79,8 +82,8 @@ def test_settling_says_how_many_it_was_that_settled(journal: Journal) -> None:
 
 
 def test_held_records_are_neither_offered_nor_forgotten(journal: Journal) -> None:
-    place = journal.append("acme", 1, records(2))
-    journal.mark(*place, [0, 1], HELD)
+    _, segment, sequence = journal.append("acme", 1, records(2))
+    journal.mark(segment, sequence, [0, 1], HELD)
 
     assert (journal.pending, journal.unsettled) == (0, 2)
     assert pending(reopened(journal)) == [b"value-0", b"value-1"]
@@ -91,7 +94,7 @@ def test_a_full_journal_takes_nothing_and_keeps_what_it_has(journal: Journal) ->
     appended = fill(journal)
 
     with pytest.raises(Unavailable) as raised:
-        journal.append("acme", 1, [("logs", 0, b"k", bytes(500))])
+        journal.append("acme", 1, [("logs", 0, b"k", bytes(500), 0)])
 
     assert raised.value.code == "journal_full"
     assert journal.unsettled == len(appended)
@@ -102,19 +105,19 @@ def test_a_full_journal_can_settle_and_then_takes_more(journal: Journal) -> None
     appended = fill(journal)
     oldest = [place for place in appended if place[0] is appended[0][0]]
 
-    for segment, _, sequence in oldest:
-        journal.settle([(segment, sequence, 1)])
+    for place in oldest:
+        journal.settle([place])
 
     journal.append("acme", 1, records(1))
     assert journal.unsettled == len(appended) - len(oldest) + 1
 
 
 def test_a_journal_of_one_segment_goes_on_when_all_is_settled(tmp_path: Path) -> None:
-    small = Journal.create(tmp_path, segment_bytes=SEGMENT_BYTES, max_bytes=SEGMENT_BYTES)
+    small = Journal.create(tmp_path, segment_bytes=SEGMENT_BYTES, max_bytes=SEGMENT_BYTES + CHECKPOINTS_BYTES)
 
     for _ in range(3):
         appended = fill(small)
-        small.settle([(segment, sequence, 1) for segment, _, sequence in appended])
+        small.settle(appended)
 
     assert len(appended) > 1
     assert small.unsettled == 0
@@ -125,33 +128,33 @@ def test_a_journal_of_one_segment_goes_on_when_all_is_settled(tmp_path: Path) ->
 def test_a_request_larger_than_a_segment_gets_one_of_its_size_within_the_bound(tmp_path: Path) -> None:
     roomy = Journal.create(tmp_path, segment_bytes=SEGMENT_BYTES, max_bytes=3 * SEGMENT_BYTES)
 
-    roomy.append("acme", 1, [("logs", 0, b"k", bytes(SEGMENT_BYTES - 10_000))])
+    roomy.append("acme", 1, [("logs", 0, b"k", bytes(SEGMENT_BYTES - 10_000), 0)])
 
     with pytest.raises(Unavailable) as raised:
-        roomy.append("acme", 1, [("logs", 0, b"k", bytes(SEGMENT_BYTES - 10_000))])
+        roomy.append("acme", 1, [("logs", 0, b"k", bytes(SEGMENT_BYTES - 10_000), 0)])
     assert raised.value.code == "journal_full"
     assert sum(path.stat().st_size for path in roomy.directory.glob("*.segment")) <= 3 * SEGMENT_BYTES
     roomy.close()
 
 
-def test_settled_segments_go_oldest_first_and_no_one_overtakes(journal: Journal) -> None:
+def test_a_segment_goes_when_it_is_settled_unless_another_needs_its_settles(journal: Journal) -> None:
     appended = fill(journal)
     names = sorted(path.name for path in journal.directory.glob("*.segment"))
-    by_segment: dict[str, list[tuple[Segment, int, int]]] = {}
-    for segment, _, sequence in appended:
-        by_segment.setdefault(segment.path.name, []).append((segment, sequence, 1))
+    by_segment: dict[str, list[Range]] = {}
+    for place in appended:
+        by_segment.setdefault(place[0].path.name, []).append(place)
 
     left: list[list[str]] = []
-    for name in (names[1], names[2], names[0]):
-        journal.settle(by_segment[name])
+    for chosen in (by_segment[names[1]], by_segment[names[0]][:1], by_segment[names[2]], by_segment[names[0]][1:]):
+        journal.settle(chosen)
         left.append(sorted(path.name for path in journal.directory.glob("*.segment")))
 
-    # A later segment may hold the SETTLEs of an earlier one, so the middle ones wait for the first.
-    assert left == [names, names, names[3:]]
+    # All SETTLEs are in the last one, so the middle ones need not wait for the first.
+    assert left == [[names[0], *names[2:]]] * 2 + [[names[0], names[3]], names[3:]]
 
 
 def test_settles_alone_can_fill_segment_after_segment(journal: Journal) -> None:
-    segment, _, sequence = journal.append("acme", 1, records(20_000))
+    _, segment, sequence = journal.append("acme", 1, records(20_000))
     every_other = [(segment, sequence + at, 1) for at in range(1, 20_000, 2)]
 
     # Half of the records stay, so nothing may be unlinked; each SETTLE is a frame, though nothing new settles.
@@ -163,7 +166,7 @@ def test_settles_alone_can_fill_segment_after_segment(journal: Journal) -> None:
 
 def test_without_room_for_a_settle_it_is_settled_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal.create(tmp_path, **SIZES)
-    segment, _, sequence = journal.append("acme", 1, records(2))
+    _, segment, sequence = journal.append("acme", 1, records(2))
     # As a disk that fails: every write to the segment does.
     read_only = os.open(segment.path, os.O_RDONLY)
     os.dup2(read_only, segment.fd)
@@ -179,7 +182,7 @@ def test_without_room_for_a_settle_it_is_settled_in_memory(tmp_path: Path, caplo
 
 def test_a_disk_that_cannot_be_written_refuses_the_request(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, **SIZES)
-    segment, _, _ = journal.append("acme", 1, records(1))
+    _, segment, _ = journal.append("acme", 1, records(1))
     read_only = os.open(segment.path, os.O_RDONLY)
     os.dup2(read_only, segment.fd)
 
@@ -194,14 +197,14 @@ def test_a_disk_that_cannot_be_written_refuses_the_request(tmp_path: Path) -> No
 
 # --- who comes after -------------------------------------------------------------------------------------------------
 def test_what_was_not_settled_is_pending_for_the_next(journal: Journal) -> None:
-    segment, _, sequence = journal.append("acme", 1, records(3))
+    _, segment, sequence = journal.append("acme", 1, records(3))
     journal.append("bolt", 2, records(1, start=3))
     journal.settle([(segment, sequence + 1, 1)])
 
     adopted = reopened(journal)
 
     assert pending(adopted) == [b"value-0", b"value-2", b"value-3"]
-    assert [(accept.tenant, accept.accepted_wall_ms) for _, _, accept, _ in adopted.backlog()] == [
+    assert [(accept.tenant, accept.accepted_wall_ms) for _, accept, _ in adopted.backlog()] == [
         ("acme", 1),
         ("bolt", 2),
     ]
@@ -211,19 +214,19 @@ def test_an_adopted_journal_settles_and_goes_away(journal: Journal) -> None:
     journal.append("acme", 1, records(3))
     adopted = reopened(journal)
 
-    for segment, _, accept, indexes in list(adopted.backlog()):
-        adopted.settle([(segment, accept.sequence + at, 1) for at in indexes])
+    settle_pending(adopted)
+    keep_ledger(adopted)
     adopted.close()
 
     assert not journal.directory.exists()
 
 
 def test_an_adopted_journal_is_adopted_again_when_its_adopter_dies(journal: Journal) -> None:
-    segment, _, sequence = journal.append("acme", 1, records(4))
+    _, segment, sequence = journal.append("acme", 1, records(4))
     journal.settle([(segment, sequence, 1)])
     second = reopened(journal)
     (taken,) = second.backlog()
-    second.settle([(taken[0], taken[2].sequence + 1, 1)])
+    second.settle([(taken[0], taken[1].sequence + 1, 1)])
 
     third = reopened(second)
 
@@ -244,11 +247,25 @@ def test_closing_twice_takes_nothing_from_the_next_owner(journal: Journal) -> No
 
 
 def test_a_journal_with_nothing_left_is_removed_when_closed(journal: Journal) -> None:
-    segment, _, sequence = journal.append("acme", 1, records(2))
+    _, segment, sequence = journal.append("acme", 1, records(2))
     journal.settle([(segment, sequence, 2)])
+    keep_ledger(journal)
 
     journal.close()
 
+    assert not journal.directory.exists()
+
+
+def test_a_journal_whose_totals_are_nowhere_else_stays_with_them(journal: Journal) -> None:
+    _, segment, sequence = journal.append("acme", 1, records(2))
+    journal.settle([(segment, sequence, 2)])
+
+    adopted = reopened(journal)
+
+    assert (totals(adopted).journaled, totals(adopted).delivered, adopted.unsettled) == (2, 2, 0)
+    assert adopted.used_bytes < 1_000
+    keep_ledger(adopted)
+    adopted.close()
     assert not journal.directory.exists()
 
 
@@ -263,40 +280,64 @@ def test_a_closed_journal_takes_nothing_more(journal: Journal) -> None:
 
 def test_a_torn_end_is_cut_and_what_was_whole_stays(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
     journal.append("acme", 1, records(2))
-    segment, at, _ = journal.append("acme", 1, records(1, start=2))
+    _, segment, _ = journal.append("acme", 1, records(1, start=2))
+    at = segment.places[1]
     os.pwrite(segment.fd, b"\0\0\0\0", segment.size_bytes - 4)
 
     adopted = reopened(journal)
 
     assert pending(adopted) == [b"value-0", b"value-1"]
-    assert "cut a torn last frame" in caplog.text
-    assert segment.path.read_bytes()[at : at + 64] == bytes(64)
+    assert "a torn last frame" in caplog.text
+    assert set(segment.path.read_bytes()[at:]) <= {0}
     adopted.close()
 
 
-def test_damage_in_an_older_segment_sets_the_file_aside_once_the_rest_is_settled(journal: Journal) -> None:
+def test_behind_a_damaged_frame_all_that_is_whole_is_read_and_the_file_set_aside(journal: Journal) -> None:
     appended = fill(journal)
     first = appended[0][0]
-    in_first = [place for place in appended if place[0] is first]
-    os.pwrite(first.fd, b"\xff", in_first[2][1] + 10)
+    os.pwrite(first.fd, b"\xff", first.places[2] + 10)
 
     adopted = reopened(journal)
-    whole = len(appended) - len(in_first) + 2
+    whole = len(appended) - 1
 
     assert adopted.damaged_frames == 1
     assert len(pending(adopted)) == whole
-    for segment, _, accept, indexes in list(adopted.backlog()):
-        adopted.settle([(segment, accept.sequence + at, 1) for at in indexes])
+    settle_pending(adopted)
+    keep_ledger(adopted)
     adopted.close()
     assert [path.suffix for path in journal.directory.iterdir()] == [".damaged"]
 
 
-def test_a_file_of_another_format_is_set_aside_untouched(journal: Journal) -> None:
-    segment, _, _ = journal.append("acme", 1, records(2))
-    os.pwrite(segment.fd, b"FBJ9", 0)
-    before = segment.path.read_bytes()
+def test_what_cannot_be_read_any_more_is_discarded_in_the_ledger(journal: Journal) -> None:
+    first = fill(journal)[0][0]
+    os.pwrite(first.fd, b"\xff", first.places[2] + 10)
 
     adopted = reopened(journal)
+    adopted.write_counts()
+
+    assert totals(adopted).discarded == {DAMAGED: 1}
+    assert totals(adopted).pending == adopted.unsettled == len(pending(adopted))
+    adopted.close()
+
+
+def test_a_frame_that_goes_bad_under_a_living_worker_is_given_up(journal: Journal) -> None:
+    _, segment, sequence = journal.append("acme", 1, records(3))
+    journal.mark(segment, sequence, range(3), PENDING)
+    os.pwrite(segment.fd, b"\xff", segment.places[0] + 10)
+
+    given_up = journal.give_up_damaged(segment, sequence)
+
+    assert (given_up, journal.unsettled) == (3, 0)
+    assert totals(journal).discarded == {DAMAGED: 3}
+
+
+def test_a_file_of_another_format_is_set_aside_untouched(journal: Journal) -> None:
+    _, segment, _ = journal.append("acme", 1, records(2))
+    os.pwrite(segment.fd, b"FBJ9", 0)
+    journal.close()
+    before = segment.path.read_bytes()
+
+    adopted = Journal.adopt(journal.directory, **SIZES)
     adopted.close()
 
     (aside,) = journal.directory.glob("*.damaged")

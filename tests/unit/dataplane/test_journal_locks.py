@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal, JournalLocked, orphans
+from ingest.dataplane.journal import Journal
+from ingest.dataplane.journal_lock import JournalLocked, orphans
+from tests.unit.dataplane.journal_world import SIZES, keep_ledger, pending, settle_pending
 from tests.unit.dataplane.world import records
 
-# Room for a few small requests before the part that is kept for SETTLEs.
-
-SEGMENT_BYTES = SETTLE_RESERVE_BYTES + 4_096
-MAX_BYTES = 4 * SEGMENT_BYTES
-SIZES = {"segment_bytes": SEGMENT_BYTES, "max_bytes": MAX_BYTES}
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -24,10 +21,6 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     made = Journal.create(tmp_path, **SIZES)
     yield made
     made.close()
-
-
-def pending(journal: Journal) -> list[bytes]:
-    return [accept.records[at][3] for _, _, accept, indexes in journal.backlog() for at in indexes]
 
 
 def test_nobody_adopts_a_journal_whose_owner_lives(journal: Journal) -> None:
@@ -65,8 +58,8 @@ def test_of_many_adopters_at_once_one_gets_the_journal(tmp_path: Path) -> None:
         adopted = race(lambda directory=journal.directory: Journal.adopt(directory, **SIZES))  # type: ignore[misc]
 
         assert [pending(one) for one in adopted] == [[b"value-0"]]
-        (segment, _, accept, _), *_ = adopted[0].backlog()
-        adopted[0].settle([(segment, accept.sequence, 1)])
+        settle_pending(adopted[0])
+        keep_ledger(adopted[0])
         adopted[0].close()
 
 
@@ -107,7 +100,8 @@ def test_nobody_adopts_a_journal_that_its_adopter_has_just_finished(
         adopted = Journal.adopt(directory, **SIZES)
         if not directory.exists():
             ghosts.append(directory)
-        adopted.settle([(s, a.sequence, len(a.records)) for s, _, a, _ in list(adopted.backlog())])
+        settle_pending(adopted)
+        keep_ledger(adopted)
         adopted.close()
         return adopted
 

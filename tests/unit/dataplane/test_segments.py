@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.dataplane.ledger import Account
 from ingest.dataplane.segments import (
     FRAME,
     HELD,
     IN_FLIGHT,
-    MAGIC,
     PENDING,
     SETTLED,
     Accept,
@@ -25,20 +25,27 @@ from ingest.dataplane.segments import (
 from tests.unit.dataplane.world import records
 
 RESERVED_BYTES = 4_096
+NAME = f"{0:020d}-{0:08d}.segment"
+ACME = Account("acme", 0)
 STATES = [PENDING, IN_FLIGHT, SETTLED, HELD]
 
 
 @pytest.fixture
 def segment(tmp_path: Path) -> Iterator[Segment]:
-    made = Segment.create(tmp_path / "0.segment", 0, RESERVED_BYTES)
+    made = Segment.create(tmp_path / NAME, 0, RESERVED_BYTES)
     yield made
     os.close(made.fd)
 
 
 def write(segment: Segment, count: int, sequence: int = 0) -> int:
     at = segment.write(*frame(Accept(sequence, 1, "acme", records(count))))
-    segment.add(count, IN_FLIGHT)
+    segment.add(sequence, at, count, IN_FLIGHT, ACME, 10)
     return at
+
+
+def settle(segment: Segment, first: int, count: int) -> int:
+    """How many records that settled."""
+    return sum(settled for _, settled, _ in segment.settle(first, count))
 
 
 def test_what_is_written_is_read_in_order(segment: Segment) -> None:
@@ -47,7 +54,7 @@ def test_what_is_written_is_read_in_order(segment: Segment) -> None:
     segment.write(*frame(first))
     segment.write(*frame(second))
 
-    entries = [entry for _, _, entry in segment.entries(len(MAGIC), segment.size_bytes)]
+    entries = [entry for _, _, entry in segment.entries(segment.size_bytes)]
     assert entries == [first, second]
 
 
@@ -55,12 +62,12 @@ def test_its_space_is_reserved_and_reads_as_its_end(segment: Segment) -> None:
     write(segment, 1)
 
     assert os.fstat(segment.fd).st_size == RESERVED_BYTES
-    assert segment.read(segment.size_bytes) is None
-    assert len(list(segment.entries(len(MAGIC), RESERVED_BYTES))) == 1
+    assert segment.read(segment.size_bytes) == (None, segment.size_bytes)
+    assert len(list(segment.entries(RESERVED_BYTES))) == 1
 
 
 def test_a_disk_without_room_is_noticed_when_a_segment_is_made(tmp_path: Path) -> None:
-    path = tmp_path / "0.segment"
+    path = tmp_path / NAME
 
     with pytest.raises(OSError, match=r"File too large|No space left"):
         Segment.create(path, 0, 1 << 62)
@@ -98,27 +105,28 @@ def test_a_frame_that_is_whole_and_not_ours_is_damaged(segment: Segment, payload
 
 def test_settled_records_stay_settled(segment: Segment) -> None:
     write(segment, 3)
-    segment.settle(0, 3)
+    settled = settle(segment, 0, 3)
 
     changed = [segment.change(0, 3, state) for state in STATES]
 
-    assert changed == [0, 0, 0, 0]
-    assert (segment.unsettled, segment.pending) == (0, 0)
+    assert (settled, changed) == (3, [0, 0, 0, 0])
+    assert (segment.unsettled, segment.pending, segment.live_bytes) == (0, 0, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 10), st.sampled_from([*STATES, None])), max_size=30))
 def test_the_counts_are_those_of_the_states(changes: list[tuple[int, int, int | None]]) -> None:
-    segment = Segment(Path("never-opened"), first_sequence=100, fd=-1, reserved_bytes=0)
-    segment.add(10, IN_FLIGHT)
+    segment = Segment(Path(NAME), first_sequence=100, fd=-1, reserved_bytes=0)
+    segment.add(100, 0, 10, IN_FLIGHT, ACME, 10)
     settled: set[int] = set()
 
     for first, count, state in changes:
         count = min(count, 10 - first)
         before = segment.states.count(SETTLED)
-        told = segment.settle(100 + first, count) if state is None else segment.change(100 + first, count, state)
+        told = settle(segment, 100 + first, count) if state is None else segment.change(100 + first, count, state)
 
         assert told == segment.states.count(SETTLED) - before or state not in (None, SETTLED)
         assert all(segment.states[at] == SETTLED for at in settled)
         settled = {at for at, held in enumerate(segment.states) if held == SETTLED}
         assert segment.unsettled == 10 - len(settled)
         assert segment.pending == segment.states.count(PENDING)
+        assert segment.live_bytes >= 0

@@ -1,0 +1,122 @@
+"""fsync=always: nobody is answered before the disk has it, and those who wait share one fsync."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from ingest.dataplane.errors import Unavailable
+from ingest.dataplane.group_commit import GroupCommit
+from ingest.dataplane.journal import Journal
+from tests.unit.dataplane.journal_world import SIZES
+from tests.unit.dataplane.world import records
+
+
+class Disk:
+    """Counts what is written; a sync takes until the test lets it end."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.syncs = 0
+        self.fails = False
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def sync(self) -> int:
+        written = self.written
+        self.syncs += 1
+        self.begun.set()
+        assert self.may_end.wait(20)
+        if self.fails:
+            raise OSError(5, "Input/output error")
+        return written
+
+
+def waiting(commit: GroupCommit, written: int, told: list[str]) -> threading.Thread:
+    def wait() -> None:
+        try:
+            commit.wait(written)
+            told.append("synced")
+        except Unavailable as error:
+            told.append(error.code)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_all_that_come_during_a_sync_share_the_next_one() -> None:
+    disk, told = Disk(), list[str]()
+    commit = GroupCommit(disk.sync)
+    disk.written = 1
+    threads = [waiting(commit, 1, told)]
+    assert disk.begun.wait(20)
+
+    disk.written = 9
+    threads += [waiting(commit, number, told) for number in range(2, 10)]
+    during = list(told)
+    disk.may_end.set()
+    for thread in threads:
+        thread.join(20)
+
+    assert during == []
+    assert told == ["synced"] * 9
+    assert disk.syncs == 2
+
+
+def test_what_is_on_the_disk_already_is_not_waited_for() -> None:
+    disk = Disk()
+    disk.written = 5
+    disk.may_end.set()
+    commit = GroupCommit(disk.sync)
+
+    commit.wait(5)
+    commit.wait(3)
+
+    assert disk.syncs == 1
+
+
+def test_a_disk_that_fails_is_told_to_who_waits_and_tried_again_by_the_next() -> None:
+    disk, told = Disk(), list[str]()
+    disk.fails = True
+    disk.written = 1
+    disk.may_end.set()
+    commit = GroupCommit(disk.sync)
+
+    waiting(commit, 1, told).join(20)
+    disk.fails = False
+    commit.wait(1)
+
+    assert told == ["journal_unwritable"]
+    assert disk.syncs == 2
+
+
+def test_a_journal_says_how_much_of_it_the_disk_has(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    journal.append("acme", 1, records(1))
+    _, segment, sequence = journal.append("acme", 1, records(1))
+
+    first = journal.sync()
+    journal.settle([(segment, sequence, 1)])
+
+    assert (first, journal.sync(), journal.written) == (2, 3, 3)
+    journal.close()
+
+
+def test_a_disk_that_fails_is_not_forgotten_by_the_journal(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    _, segment, _ = journal.append("acme", 1, records(1))
+    file, (reading, writing) = os.dup(segment.fd), os.pipe()
+    os.dup2(writing, segment.fd)  # a pipe cannot be synced
+
+    with pytest.raises(OSError, match="Invalid argument"):
+        journal.sync()
+    is_owed = segment.is_unsynced
+    os.dup2(file, segment.fd)
+
+    assert is_owed
+    assert journal.sync() == 1
+    assert not segment.is_unsynced
+    for fd in (file, reading, writing):
+        os.close(fd)
+    journal.close()
