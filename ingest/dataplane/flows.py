@@ -102,7 +102,8 @@ class Flows:
     ) -> Sequence[int]:
         """Produce records of a flow that may leave; returns those that librdkafka's queue had no room for. `alone` is
         the producer of those that must not share a batch."""
-        in_flight = InFlight(self._completed, origin, flow, indexes, size_bytes, self.cluster.epoch, acknowledgements)
+        epoch, now_s = self.cluster.epoch, self._now_s()
+        in_flight = InFlight(self._completed, origin, flow, indexes, size_bytes, epoch, now_s, acknowledgements)
         flow.handed += 1
         flow.line.handed_bytes += size_bytes
         flow.line.outstanding.append(in_flight)

@@ -55,6 +55,7 @@ class InFlight:
         indexes: Sequence[int],
         size_bytes: int,
         cluster_epoch: int,
+        produced_s: float,
         acknowledgements: Acknowledgements | None = None,
     ) -> None:
         self.completed = completed
@@ -63,7 +64,7 @@ class InFlight:
         self.cluster_epoch, self.topic_epoch = cluster_epoch, flow.line.breaker.epoch
         self.expected, self.reported = len(indexes), 0
         self.is_settled = self.is_counted = self.is_abandoned = self.is_alone = False
-        self.produced_s = self.completed_s = time.monotonic()
+        self.produced_s = self.completed_s = produced_s
         self.failures: list[tuple[KafkaError, bytes | None, int | None]] = []
         self.acknowledgements = acknowledgements
 

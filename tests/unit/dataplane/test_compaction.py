@@ -7,9 +7,8 @@ import pytest
 
 from ingest.dataplane import compaction
 from ingest.dataplane.journal import Journal, Range
-from ingest.dataplane.segments import HELD, IN_FLIGHT, PENDING
+from ingest.dataplane.segments import HELD, IN_FLIGHT, PENDING, Record
 from tests.unit.dataplane.journal_world import SIZES, pending_sequences, totals
-from tests.unit.dataplane.world import Record
 
 
 @pytest.fixture

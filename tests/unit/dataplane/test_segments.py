@@ -38,7 +38,7 @@ def segment(tmp_path: Path) -> Iterator[Segment]:
 
 
 def write(segment: Segment, count: int, sequence: int = 0) -> int:
-    at = segment.write(*frame(Accept(sequence, 1, "acme", records(count))))
+    at = segment.write(*frame(Accept(sequence, 1, "acme", [*records(count)])))
     segment.add(sequence, at, count, IN_FLIGHT, ACME, 10)
     return at
 
@@ -49,7 +49,7 @@ def settle(segment: Segment, first: int, count: int) -> int:
 
 
 def test_what_is_written_is_read_in_order(segment: Segment) -> None:
-    first, second = Accept(0, 1, "acme", records(2)), Settle([(0, 2)])
+    first, second = Accept(0, 1, "acme", [*records(2)]), Settle([(0, 2)])
 
     segment.write(*frame(first))
     segment.write(*frame(second))

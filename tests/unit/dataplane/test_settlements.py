@@ -37,7 +37,7 @@ class World(EngineWorld):
     ) -> tuple[InFlight, list[int]]:
         """Journal and produce; what the queue had no room for is marked as the pipeline does."""
         origin = self.journal.append("acme", 1, sent)
-        in_flight = InFlight(self.completed, origin, self.flow, indexes, 1, self.cluster.epoch, waiting)
+        in_flight = InFlight(self.completed, origin, self.flow, indexes, 1, 0, self.clock(), waiting)
         self.flow.handed += 1
         self.flow.line.outstanding.append(in_flight)
         left = list(in_flight.produce(produce or self.kafka.produce, sent, NOW_WALL_MS))
@@ -217,7 +217,7 @@ def test_reports_for_what_is_settled_already_change_nothing(world: World) -> Non
     world.kafka.acknowledge_all()
     world.settlements.settle_all()
 
-    again = InFlight(world.completed, in_flight.origin, world.flow, range(2), 1, world.cluster.epoch)
+    again = InFlight(world.completed, in_flight.origin, world.flow, range(2), 1, 0, world.clock())
     again.produce(world.kafka.produce, records(2), NOW_WALL_MS)
     world.kafka.fail(TIMED_OUT)
     world.kafka.acknowledge_all()

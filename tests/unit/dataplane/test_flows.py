@@ -1,0 +1,256 @@
+"""Who may send now: breakers, parked topics, room in the queue, the send-rate cap; and a producer that is replaced."""
+
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+
+from ingest.dataplane.breaker import State
+from ingest.dataplane.flows import BACK_OFF_S
+from ingest.dataplane.policy import OverridePolicy
+from ingest.dataplane.settlements import OVERDUE_S
+from tenants.quotas import TokenBucket
+from tests.unit.dataplane.drain_world import TIMED_OUT, World
+from tests.unit.dataplane.engine_world import STALLED_S
+from tests.unit.dataplane.journal_world import totals
+
+DENIED = KafkaError.TOPIC_AUTHORIZATION_FAILED
+FATAL = KafkaError._FATAL
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def queued(world: World) -> list[int]:
+    return [int(message.value()) for message, _, _ in world.kafka.queue]
+
+
+def word(number: int, kind: str, tenant: str = "acme") -> OverridePolicy:
+    return OverridePolicy(number, kind, "logs", tenant, "ann", "because", 0)
+
+
+# --- breakers --------------------------------------------------------------------------------------------------------
+def test_calls_that_are_overdue_open_the_breaker_of_the_cluster(world: World) -> None:
+    for _ in range(5):
+        world.send("logs")
+
+    world.pass_time(OVERDUE_S + 0.1)
+    world.settlements.watch()
+
+    assert world.cluster.state is State.OPEN
+    assert world.breaker("logs").state is State.CLOSED
+
+
+def test_while_another_topic_succeeds_an_overdue_topic_is_alone_to_blame(world: World) -> None:
+    for _ in range(5):
+        world.send("logs")
+    world.pass_time(OVERDUE_S + 0.1)
+    world.send("audit")
+    at = world.first_of("audit")
+    assert at is not None
+    world.kafka.acknowledge(at)
+    world.settle()
+
+    world.settlements.watch()
+
+    assert (world.cluster.state, world.breaker("logs").state) == (State.CLOSED, State.OPEN)
+
+
+def test_an_overdue_call_counts_once(world: World) -> None:
+    for _ in range(4):
+        world.send("logs")
+    world.pass_time(OVERDUE_S + 0.1)
+
+    for _ in range(10):
+        world.settlements.watch()
+
+    assert world.cluster.state is State.CLOSED
+
+
+def test_behind_an_open_breaker_nothing_leaves_and_then_only_trials(world: World) -> None:
+    world.cluster.record(0, 10, 0)
+    for _ in range(6):
+        world.send("logs")
+    world.drain.visit_all()
+    while_open = len(world.kafka.queue)
+
+    world.pass_time(world.limits.open_s)
+    world.cluster.tick()
+    world.cluster.reported(world.cluster.trial_report(), ["a", "b", "c"], world.clock())
+    world.drain.visit_all()
+
+    assert (while_open, world.cluster.state, queued(world)) == (0, State.HALF_OPEN, [0, 1, 2])
+    world.kafka.acknowledge_all()
+    world.settle()
+    assert world.journal.pending == 3
+
+
+def test_failed_calls_call_back_what_is_queued_behind_them(world: World) -> None:
+    for _ in range(4):
+        world.send("logs")
+
+    world.kafka.fail(TIMED_OUT)
+    world.settle()
+    world.settle()
+    world.pass_time(BACK_OFF_S)
+    world.deliver_everything()
+
+    assert world.stored() == [0, 1, 2, 3]
+
+
+def test_after_records_came_back_nothing_follows_before_all_in_flight_is_reported(world: World) -> None:
+    world.send("logs")
+    world.send("logs")
+    world.kafka.purge_queue = lambda: None  # type: ignore[method-assign]  # what is sent already cannot be called back
+    world.kafka.fail(TIMED_OUT)
+    world.settle()
+
+    world.pass_time(BACK_OFF_S)
+    world.drain.visit_all()
+    too_early = queued(world)
+    world.kafka.acknowledge()
+    world.settle()
+    world.drain.visit_all()
+
+    assert (too_early, queued(world)) == ([1], [0])
+
+
+# --- parked ----------------------------------------------------------------------------------------------------------
+def test_a_topic_without_permission_is_parked_for_its_tenant_alone(world: World) -> None:
+    world.send("logs")
+    world.kafka.fail(DENIED)
+    world.settle()
+
+    world.send("logs")
+    world.send("logs", tenant="bolt")
+    world.pass_time(BACK_OFF_S)
+    world.drain.visit_all()
+
+    assert [(flow.tenant, flow.topic) for flow in world.flows.parked()] == [("acme", "logs")]
+    assert queued(world) == [2]
+    assert (world.cluster.state, world.breaker("logs").state) == (State.CLOSED, State.CLOSED)
+
+
+def test_an_operators_word_resumes_what_was_parked_and_each_word_counts_once(world: World) -> None:
+    world.send("logs")
+    world.kafka.fail(DENIED)
+    world.settle()
+
+    world.flows.obey([word(7, "RESUMED")])
+    world.drain.visit_all()
+    world.kafka.fail(DENIED)
+    world.settle()
+    world.flows.obey([word(7, "RESUMED")])
+
+    assert len(world.flows.parked()) == 1
+    world.flows.obey([word(8, "RESUMED")])
+    world.deliver_everything()
+    assert world.stored() == [0]
+
+
+def test_an_operator_may_park(world: World) -> None:
+    world.flows.obey([word(1, "PARKED"), word(2, "FORCED_OPEN", tenant="")])
+
+    world.send("logs")
+    world.send("logs", tenant="bolt")
+
+    assert queued(world) == [1]
+
+
+# --- room and rate ---------------------------------------------------------------------------------------------------
+def test_a_topic_has_a_quarter_of_the_queue_and_no_more(tmp_path: Path) -> None:
+    world = World(tmp_path, in_flight_bytes=3)
+
+    for _ in range(5):
+        world.send("logs")
+    world.send("audit")
+
+    assert queued(world) == [0, 1, 2, 5]
+    assert world.behind() == {("acme", "logs"): 2}
+
+
+def test_the_send_rate_holds_back_what_is_over_it(tmp_path: Path) -> None:
+    world = World(tmp_path, send_rate=TokenBucket(2, 2, 0.0))
+    for _ in range(3):
+        world.send("logs")
+    at_once = queued(world)
+
+    world.kafka.acknowledge_all()
+    world.settle()
+    world.pass_time(60)
+    world.drain.visit_all()
+
+    assert at_once == [0, 1]
+    assert world.journal.pending <= 1
+
+
+def test_a_huge_backlog_of_one_flow_does_not_keep_anothers_first_record(tmp_path: Path) -> None:
+    world = World(tmp_path, topics=("logs",), room=0)
+    for _ in range(300):
+        world.send("logs")
+    world.send("logs", tenant="bolt")
+    world.kafka.room = 1_000
+
+    world.drain.visit_all()
+
+    assert 300 in queued(world)
+    assert len(queued(world)) < 300
+
+
+# --- a producer that is replaced -------------------------------------------------------------------------------------
+def test_a_fatal_producer_is_replaced_and_what_it_held_is_sent_again(world: World) -> None:
+    world.send("logs")
+    world.send("logs")
+    world.kafka.fail(FATAL)
+    world.settle()
+
+    world.settlements.watch()
+    world.kafka.queue.clear()  # the old instance went with what it had
+    world.deliver_everything()
+
+    assert world.kafka.renewals == 1
+    assert world.stored() == [0, 1]
+
+
+def test_a_producer_that_reports_nothing_for_too_long_is_replaced(world: World) -> None:
+    world.send("logs")
+
+    world.pass_time(STALLED_S - 1)
+    world.settlements.watch()
+    before = world.kafka.renewals
+    world.pass_time(2)
+    world.settlements.watch()
+
+    assert (before, world.kafka.renewals) == (0, 1)
+    assert world.journal.pending == 1
+
+
+def test_a_late_success_of_the_old_producer_settles_and_the_second_one_is_only_late(world: World) -> None:
+    world.send("logs")
+    world.kafka.distrust("fatal")
+    world.settlements.watch()
+    world.drain.visit_all()
+    sent_twice = queued(world)
+
+    world.kafka.acknowledge_all()
+    world.settle()
+
+    assert sent_twice == [0, 0]
+    assert world.journal.unsettled == 0
+    assert totals(world.journal).delivered == 1
+
+
+def test_a_late_failure_of_the_old_producer_changes_nothing(world: World) -> None:
+    world.send("logs")
+    world.kafka.distrust("fatal")
+    world.settlements.watch()
+    world.drain.visit_all()
+
+    world.kafka.fail(TIMED_OUT)
+    world.kafka.acknowledge_all()
+    world.settle()
+
+    assert world.journal.unsettled == 0
+    assert totals(world.journal).delivered == 1

@@ -1,0 +1,140 @@
+"""A bad record fails its whole batch: its neighbours arrive, and it alone becomes a dead letter, and not at once."""
+
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+
+from ingest.dataplane.faults import Fault
+from ingest.dataplane.ledger import Account
+from ingest.dataplane.segments import HELD
+from ingest.dataplane.suspects import OFFER_AGAIN_S, WAITS_S, keep
+from tests.unit.dataplane.drain_world import TIMED_OUT, World
+from tests.unit.dataplane.journal_world import totals
+
+TOO_LARGE = KafkaError.MSG_SIZE_TOO_LARGE
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def refuse_batch(world: World) -> None:
+    """Brokers refuse a batch whole."""
+    while world.kafka.queue:
+        world.kafka.fail(TOO_LARGE)
+    world.settle()
+
+
+def try_once(world: World, wait_s: float, bad: bytes) -> list[bytes]:
+    """After the wait each suspect is tried alone; Kafka refuses the bad one. Returns what was tried."""
+    world.pass_time(wait_s)
+    world.drain.visit_all()
+    tried = [message.value() for message, _, _ in world.alone.queue]
+    for value in tried:
+        world.alone.fail(TOO_LARGE) if value == bad else world.alone.acknowledge()
+    world.settle()
+    return tried
+
+
+def test_neighbours_arrive_and_the_bad_one_becomes_a_dead_letter_after_the_third_try_alone(world: World) -> None:
+    world.send(*["logs"] * 5)
+    refuse_batch(world)
+
+    tries = [try_once(world, wait_s, b"2") for wait_s in WAITS_S]
+    world.drain.visit_all()
+
+    assert [len(tried) for tried in tries] == [5, 1, 1]
+    assert world.stored() == [0, 1, 3, 4]
+    (letter,) = world.letters
+    assert (letter.record[3], letter.tenant, letter.sequence, letter.fault) == (b"2", "acme", 2, Fault.RECORD)
+    assert [attempt.code for attempt in letter.attempts] == ["MSG_SIZE_TOO_LARGE"] * 4
+
+
+def test_nothing_is_tried_before_its_wait_is_over(world: World) -> None:
+    world.send("logs")
+    refuse_batch(world)
+
+    early = try_once(world, WAITS_S[0] * 0.9, b"0")
+    due = try_once(world, WAITS_S[0] * 0.2, b"0")
+
+    assert (early, due) == ([], [b"0"])
+
+
+def test_a_dead_letter_is_the_journals_until_it_is_kept(world: World) -> None:
+    world.send("logs")
+    refuse_batch(world)
+    for wait_s in WAITS_S:
+        try_once(world, wait_s, b"0")
+    world.drain.visit_all()
+    before = (world.journal.unsettled, totals(world.journal).pending)
+
+    keep(world.letters)
+
+    assert before == (1, 1)
+    assert world.journal.unsettled == 0
+    assert (totals(world.journal).dead_lettered, totals(world.journal).pending) == (1, 0)
+
+
+def test_a_dead_letter_nobody_has_room_for_is_offered_again(world: World) -> None:
+    world.takes_letters = False
+    world.send("logs")
+    refuse_batch(world)
+    for wait_s in WAITS_S:
+        try_once(world, wait_s, b"0")
+    world.drain.visit_all()
+
+    world.takes_letters = True
+    world.pass_time(OFFER_AGAIN_S)
+    world.drain.visit_all()
+
+    assert len(world.letters) == 1
+
+
+def test_a_suspect_that_kafka_cannot_take_now_waits_like_any_other(world: World) -> None:
+    world.send("logs")
+    refuse_batch(world)
+    world.pass_time(WAITS_S[0])
+    world.drain.visit_all()
+
+    world.alone.fail(TIMED_OUT)
+    world.settle()
+    pending = world.journal.pending
+    world.deliver_everything()
+
+    assert pending == 1
+    assert world.stored() == [0]
+    assert world.letters == []
+
+
+def test_the_next_owner_tries_again_what_was_held(world: World) -> None:
+    world.send("logs", "logs")
+    refuse_batch(world)
+    segment = world.journal.segment_of(0)
+    assert segment is not None
+    held = segment.states.count(HELD)
+    world.close()
+
+    heir = World(world.root)
+    heir.drain.adopt(heir.root, segment_bytes=heir.journal.segment_bytes, max_bytes=heir.journal.max_bytes)
+    heir.deliver_everything()
+
+    assert held == 2
+    assert heir.stored() == [0, 1]
+    heir.close()
+
+
+def test_what_has_waited_for_too_long_becomes_a_dead_letter_whoevers_fault_it_is(world: World) -> None:
+    world.send("not-yet")
+    world.pass_time(3_601)
+
+    world.drain.visit_all()
+    world.drain.visit_all()
+
+    (letter,) = world.letters
+    assert (letter.fault, letter.record[0]) == (Fault.CLUSTER, "not-yet")
+    keep(world.letters)
+    assert world.journal.unsettled == 0
+    assert isinstance(totals(world.journal), Account)
+    assert world.behind() == {("acme", "not-yet"): 0} or world.behind() == {}
