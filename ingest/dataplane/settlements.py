@@ -61,6 +61,7 @@ class Settlements:
         self._successes: Counter[tuple[Line, int, int]] = Counter()
         self._failures: Counter[tuple[Breaker, int]] = Counter()
         self._why = ""
+        self._calls_back = False
 
     def settle_if_due(self) -> None:
         """On the poll thread, often."""
@@ -88,6 +89,10 @@ class Settlements:
                 self._succeeded(in_flight)
             settled.setdefault(in_flight.journal, []).extend(_ranges(in_flight, failed))
             delivered[in_flight.flow.topic] += len(in_flight.indexes) - len(failed)
+        if self._calls_back:
+            # What is queued behind those that failed would overtake them.
+            self._calls_back = False
+            self._producer.purge_queue()
         for journal, ranges in settled.items():
             late = sum(size for _, _, size in ranges) - journal.settle(ranges)
             if late:
@@ -171,8 +176,7 @@ class Settlements:
         if counts:
             why = "/".join(sorted(error.name() for error in faults.values()))
             self._count_failure(in_flight, why, is_clusters=Counts.CLUSTER in counts)
-            # What is queued behind these would overtake them.
-            self._producer.purge_queue()
+            self._calls_back = True
 
     def _count_success(self, in_flight: InFlight) -> None:
         if not in_flight.is_counted:
