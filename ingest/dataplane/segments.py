@@ -189,14 +189,21 @@ class Segment:
             self.states[first : first + count] = _STATE[SETTLED] * count
             self.unsettled -= count
         at = self.index_of(sequence)
+        starts, sizes_bytes, accounts = self.starts, self.sizes_bytes, self.accounts
+        total = total_bytes = 0
+        account = accounts[at]
         while sequence < end:
-            stop = min(end, self.starts[at + 1] if at + 1 < len(self.starts) else end)
+            if accounts[at] is not account:
+                # A thousand requests of one tenant are one account: it is told of once.
+                yield account, total, total_bytes
+                account, total, total_bytes = accounts[at], 0, 0
+            stop = min(end, starts[at + 1]) if at + 1 < len(starts) else end
             settled = stop - sequence if is_whole else self.change(sequence, stop - sequence, SETTLED)
-            if settled:
-                settled_bytes = settled * self.sizes_bytes[at]
-                self.live_bytes -= settled_bytes
-                yield self.accounts[at], settled, settled_bytes
+            total += settled
+            total_bytes += settled * sizes_bytes[at]
+            self.live_bytes -= settled * sizes_bytes[at]
             sequence, at = stop, at + 1
+        yield account, total, total_bytes
 
     def accept_of(self, sequence: int) -> Accept:
         """The ACCEPT that holds a record. Raises DamagedFrame."""

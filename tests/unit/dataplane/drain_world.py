@@ -64,6 +64,8 @@ class World(EngineWorld):
             if not self.journal.unsettled and not any(journal.unsettled for journal in self.drain.adopted):
                 return
             self.pass_time(BACK_OFF_S)
+            for breaker in (self.cluster, *self.breakers.values()):
+                breaker.tick(alone=True)
             self.drain.visit_all()
         raise AssertionError(f"still unsettled: {self.journal.unsettled}")
 
