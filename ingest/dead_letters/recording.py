@@ -4,13 +4,12 @@ Control plane; by whoever holds the claim. A claim that ended meanwhile is someb
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from ingest.dead_letters.keeping import text
 from ingest.dead_letters.retries import RetryPolicy
@@ -42,6 +41,15 @@ _CHANGED = (
 )
 
 
+_CLOSE = f"""
+    UPDATE {DeadLetter._meta.db_table}
+    SET status = %s, replayed_topic = %s, replayed_partition = %s, replayed_offset = %s, ended_at = %s, ended_by = %s,
+        attempts_made = attempts_made + 1, retries = retries + 1,
+        next_attempt_at = NULL, claimed_by = '', claimed_until = NULL
+    WHERE id = %s AND status IN ({", ".join("%s" for _ in OPEN)})
+"""  # noqa: S608 - the table's own name; values are parameters
+
+
 class Delivered(NamedTuple):
     """Kafka has it."""
 
@@ -69,41 +77,40 @@ def results_record(
     """Write what became of letters of one claim, and let go of all of them."""
     ours = dict(_still_claimed(letters).values_list("pk", "status"))
     changed, attempts = [], []
-    delivered: dict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
+    delivered: list[tuple[DeadLetter, Delivered]] = []
     for letter in letters:
         result = results.get(letter.pk, PutOff())
         attempts += _attempts(letter, result, now)
         if isinstance(result, Delivered):
-            letter.replayed_partition, letter.replayed_offset = result.report.partition, result.report.offset
-            delivered[result.destination.topic, letter.requested_by or BY_RETRY].append(letter)
+            delivered.append((letter, result))
         elif letter.pk in ours:
             changed.append(_changed(letter, result, ours[letter.pk], policy, now))
     DeadLetter.objects.bulk_update(changed, _CHANGED)
-    for (topic, by), some in delivered.items():
-        _close(some, topic, by, now)
+    _close(delivered, now)
     DeadLetterAttempt.objects.bulk_create(attempts)
 
 
-def _close(letters: Sequence[DeadLetter], topic: str, by: str, now: datetime) -> None:
+def _close(delivered: Sequence[tuple[DeadLetter, Delivered]], now: datetime) -> None:
     """Delivered is delivered, whoever has the claim by now; what was delivered before stays as it was written then.
 
-    Only what differs from row to row goes through bulk_update, which takes milliseconds a row with all fields."""
-    still_open = DeadLetter.objects.filter(pk__in=[letter.pk for letter in letters], status__in=OPEN)
-    open_ids = set(still_open.values_list("pk", flat=True))
-    DeadLetter.objects.bulk_update(
-        [letter for letter in letters if letter.pk in open_ids], ("replayed_partition", "replayed_offset")
-    )
-    still_open.update(
-        status=LetterStatus.REPLAYED,
-        replayed_topic=topic,
-        ended_at=now,
-        ended_by=by,
-        next_attempt_at=None,
-        attempts_made=F("attempts_made") + 1,
-        retries=F("retries") + 1,
-        claimed_by="",
-        claimed_until=None,
-    )
+    One statement a row, sent together: bulk_update takes three times as much CPU time, more than the sending does."""
+    ended_at = connection.ops.adapt_datetimefield_value(now)
+    rows = [
+        (
+            LetterStatus.REPLAYED.value,
+            result.destination.topic,
+            result.report.partition,
+            result.report.offset,
+            ended_at,
+            letter.requested_by or BY_RETRY,
+            letter.pk,
+            *(status.value for status in OPEN),
+        )
+        for letter, result in delivered
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(_CLOSE, rows)
 
 
 def _still_claimed(letters: Sequence[DeadLetter]) -> QuerySet[DeadLetter]:
