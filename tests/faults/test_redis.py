@@ -42,7 +42,7 @@ def test_a_node_that_starts_without_redis_serves_and_uses_it_once_it_comes(
         own_redis.start()
         recovered = poll_until(lambda: redis_is_available(node), 30)
         traffic.wait_for(500)
-    books = tally(traffic.sent, kafka_bootstrap, topic_name, node=node)
+    books = tally(traffic.sent, kafka_bootstrap, topic_name, node=node, tenant="bolt")
 
     assert not was_available
     assert recovered
@@ -97,7 +97,7 @@ def test_a_redis_lost_under_load_costs_no_tenant_a_request(
         heal_s = seconds_until(lambda: redis_is_available(node), 30)
         traffic.wait_for(300)
     seconds_until(lambda: not pending_events(node.port))
-    books = tally(traffic.sent, kafka_bootstrap, topic_name, node=node, heal_s=heal_s)
+    books = tally(traffic.sent, kafka_bootstrap, topic_name, node=node, tenant="bolt", heal_s=heal_s)
 
     assert noticed
     assert set(books.sent.codes) == {"202"}
