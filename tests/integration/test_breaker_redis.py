@@ -371,6 +371,7 @@ def test_nobody_who_answers_is_no_answer() -> None:
 
 
 def test_the_boards_thread_lives_as_long_as_it_is_wanted(empty_redis_url: str) -> None:
+    before = set(threading.enumerate())
     with connect(empty_redis_url) as redis:
         board = BreakerBoard(redis, "worker-1", LIMITS)
         board.start()
@@ -380,4 +381,4 @@ def test_the_boards_thread_lives_as_long_as_it_is_wanted(empty_redis_url: str) -
         board.stop()
 
     assert half
-    assert "breakers" not in {thread.name for thread in threading.enumerate()}
+    assert "breakers" not in {thread.name for thread in set(threading.enumerate()) - before}
