@@ -14,6 +14,7 @@ from tests.programs import poll_until
 MIB = 1 << 20
 # Far below what a node can do, so that the time to heal is that of Kafka, the breaker and the drain.
 REQUESTS_PER_S = 100.0
+DEATHS = 3 if IS_FULL else 1
 HANGS_S = 30.0 if IS_FULL else 6.0
 
 
@@ -43,7 +44,7 @@ def test_a_broker_killed_under_load_and_back_costs_nothing(
     node, key = serve(kafka_bootstrap=kafka.bootstrap)
 
     with Traffic(node.port, key, senders=3, requests_per_s=REQUESTS_PER_S) as traffic:
-        for _ in range(2):
+        for _ in range(DEATHS):
             traffic.wait_for(2_000)
             kafka.server.kill()
             traffic.wait_for(1_000)

@@ -15,7 +15,7 @@ from tests.faults.traffic import Traffic
 from tests.programs import poll_until
 
 MIB = 1 << 20
-NOISE_S = 60.0 if IS_FULL else 10.0
+NOISE_S = 20.0 if IS_FULL else 6.0
 # Kafka notes when it took a record, so that it can be told from when Forebay accepted it.
 TIMED = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(2 * MIB)}
 CALM: dict[str, Any] = {"batch_events": 10, "requests_per_s": 20.0}

@@ -15,8 +15,8 @@ MIB = 1 << 20
 # Random, so that the network carries as much as the queue holds.
 KIB_TEXT = random.Random(1).randbytes(512).hex()
 QUEUE_MIB = 64 if IS_FULL else 2
-REQUESTS_PER_S = 60.0
-CUT_S = 90.0 if IS_FULL else 10.0
+REQUESTS_PER_S = 120.0 if IS_FULL else 60.0
+CUT_S = 90.0 if IS_FULL else 8.0
 QUEUE = {"FOREBAY_PRODUCER_QUEUE_BYTES": str(QUEUE_MIB * MIB)}
 # An answer may be this much later than its bound: threads that wait for the processor, not for Kafka.
 SLACK_S = 2.0
@@ -42,7 +42,7 @@ def test_a_cut_network_fills_the_queue_while_async_goes_on_and_ack_waits_its_bou
         kafka.proxy.cut()
         cut_s = time.monotonic()
         acks = list(askers.map(lambda number: ask_for_an_ack(node.port, key, number), range(8)))
-        traffic.wait_for(3 * QUEUE_MIB * 1024, 120)
+        traffic.wait_for(2 * QUEUE_MIB * 1024, 120)
         assert poll_until(lambda: time.monotonic() > cut_s + CUT_S, 2 * CUT_S)
         kafka.proxy.heal()
         heal_s = seconds_until(lambda: not pending_events(node.port), 4 * CUT_S + 60)
@@ -81,14 +81,13 @@ def test_connections_that_are_reset_again_and_again_cost_nothing(
     node, key = serve(kafka_bootstrap=kafka.proxied)
 
     with Traffic(node.port, key, senders=3) as traffic:
-        broken = 0
         for _ in range(5):
             traffic.wait_for(1_000)
-            broken += kafka.proxy.reset()
+            # There is nothing to break while librdkafka connects again.
+            seconds_until(lambda: kafka.proxy.reset() > 0, 30)
         heal_s = seconds_until(lambda: not pending_events(node.port))
     books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
-    assert broken >= 5
     assert set(books.sent.codes) == {"202"}
     assert books.discrepancies == []
     assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
