@@ -108,6 +108,7 @@ class Journal:
             if not self._segments:
                 raise Unavailable("shutting_down", "This worker is going away; send it again, another will answer")
             sequence, count = self._next_sequence, len(records)
+            accepted_wall_ms = self.ledger.open_wall_ms(accepted_wall_ms)
             entry = Accept(sequence, accepted_wall_ms, tenant, records, policy_version, rejections, dropped)  # type: ignore[arg-type]  # a list of records is one of records or None
             header, payload = frame(entry)
             frame_bytes = len(header) + len(payload)

@@ -130,6 +130,10 @@ class Ledger:
         """The minute itself, or the first one after those that were forgotten."""
         return max(minute, self._first_minute)
 
+    def open_wall_ms(self, wall_ms: int) -> int:
+        """The time itself, or the first one of an open minute: a replay must count where it was counted."""
+        return max(wall_ms, self._first_minute * MINUTE_MS)
+
     def touch(self, account: Account) -> None:
         """It has changed."""
         self._changed[id(account)] = account
