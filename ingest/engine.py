@@ -101,8 +101,9 @@ class Engine:
         self.drain.close_journals()
 
     def purge(self) -> None:
-        """A breaker opened: what is queued goes back to the journal and leaves in its order later. Any thread."""
-        self.producer.purge_queue()
+        """A breaker opened: what is queued goes back to the journal and leaves in its order later. Any thread, whatever
+        it has locked."""
+        self._settlements.call_back()
 
     def _try_alone(self, flow: Flow, origin: Origin, accept: Accept, index: int) -> bool:
         """On the drain's thread: one record in a batch of its own."""

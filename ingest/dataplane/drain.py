@@ -161,7 +161,8 @@ class Drain:
             with self._lane_lock:
                 waiting = flow.first()
                 if waiting is None:
-                    self._flows.caught_up(flow)
+                    if not (flow.must_settle and flow.handed != flow.done):
+                        self._flows.caught_up(flow)
                     return False
                 sequence = waiting.first()
             step = self._step(flow, waiting, sequence)

@@ -134,6 +134,15 @@ class Flows:
         if not is_purged:
             flow.not_before_s = self._now_s() + BACK_OFF_S
 
+    def call_back(self) -> None:
+        """What is queued leaves later: nothing of a flow may follow before all that is in flight has been reported, for
+        what was called back is known to be so only then."""
+        for at, flow in self._flows.items():
+            if flow.handed != flow.done:
+                flow.is_behind = flow.must_settle = True
+                self.behind[at] = flow
+        self._producer.purge_queue()
+
     def park(self, flow: Flow, parked: Parked) -> None:
         """The flow waits for an operator."""
         if flow.parked is None:
@@ -163,7 +172,7 @@ class Flows:
 
     def caught_up(self, flow: Flow) -> None:
         """Nothing of it waits any more, so the lane produces its events again."""
-        flow.is_behind, flow.pending = False, 0
+        flow.is_behind, flow.must_settle, flow.pending = False, False, 0
         self.behind.pop((flow.tenant, flow.topic), None)
 
     def _waiting_of(self, flow: Flow, journal: Journal) -> Waiting:

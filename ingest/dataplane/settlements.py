@@ -71,6 +71,10 @@ class Settlements:
             self.settle_all()
             self.watch()
 
+    def call_back(self) -> None:
+        """A breaker opened: at the next settlement what is queued is called back. Any thread; does not wait."""
+        self._calls_back = True
+
     def settle_all(self) -> None:
         """Settle everything that is complete."""
         settled: dict[Journal, list[Range]] = {}
@@ -92,7 +96,8 @@ class Settlements:
         if self._calls_back:
             # What is queued behind those that failed would overtake them.
             self._calls_back = False
-            self._producer.purge_queue()
+            with self._lane_lock:
+                self._flows.call_back()
         for journal, ranges in settled.items():
             late = sum(size for _, _, size in ranges) - journal.settle(ranges)
             if late:
@@ -168,6 +173,7 @@ class Settlements:
                 if verdict.fault is Fault.TOPIC and flow.parked is None:
                     self._flows.park(flow, Parked(faults[code].name(), faults[code].str(), time.time_ns() // 1_000_000))
                     log.warning("parked %s for %s: %s", flow.topic, flow.tenant, faults[code].str())
+                    self._calls_back = True
         if in_flight.is_alone:
             self._suspects.forget(in_flight)
         if Fault.FATAL in faults_of:

@@ -100,6 +100,37 @@ def test_failed_calls_call_back_what_is_queued_behind_them(world: World) -> None
     assert world.stored() == [0, 1, 2, 3]
 
 
+def test_what_was_called_back_from_another_topic_is_not_overtaken(world: World) -> None:
+    world.send("audit")
+    world.send("logs")
+    world.kafka.fail(TIMED_OUT)
+    world.settle()
+
+    world.send("logs")
+    world.deliver_everything()
+
+    assert world.stored("logs") == [1, 2]
+
+
+def test_a_flow_that_lost_nothing_when_the_queue_was_called_back_goes_on(world: World) -> None:
+    world.send("audit")
+    world.send("logs")
+    sent = world.kafka.queue.pop()
+    world.kafka.fail(TIMED_OUT)
+    world.settle()
+    world.kafka.queue.append(sent)  # a broker had it already, so it could not be called back
+    world.send("logs")
+    too_early = queued(world)
+
+    world.kafka.acknowledge()
+    world.settle()
+    world.drain.visit_all()
+    world.drain.visit_all()
+
+    assert (too_early, queued(world)) == ([1], [2])
+    assert ("acme", "logs") not in world.behind()
+
+
 def test_after_records_came_back_nothing_follows_before_all_in_flight_is_reported(world: World) -> None:
     world.send("logs")
     world.send("logs")
@@ -131,6 +162,20 @@ def test_a_topic_without_permission_is_parked_for_its_tenant_alone(world: World)
     assert [(flow.tenant, flow.topic) for flow in world.flows.parked()] == [("acme", "logs")]
     assert queued(world) == [2]
     assert (world.cluster.state, world.breaker("logs").state) == (State.CLOSED, State.CLOSED)
+
+
+def test_what_is_queued_behind_a_record_that_parks_its_topic_does_not_overtake_it(world: World) -> None:
+    world.send("logs")
+    world.send("logs")
+    world.kafka.fail(DENIED)
+    world.settle()
+    world.kafka.acknowledge_all()  # by now it would be allowed
+
+    world.settle()
+    world.flows.obey([word(1, "RESUMED")])
+    world.deliver_everything()
+
+    assert world.stored() == [0, 1]
 
 
 def test_an_operators_word_resumes_what_was_parked_and_each_word_counts_once(world: World) -> None:
