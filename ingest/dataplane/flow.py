@@ -4,6 +4,7 @@ Data plane. The lane lock guards all of it but what the poll thread alone writes
 """
 
 import heapq
+import threading
 from array import array
 from collections import deque
 from typing import Any, NamedTuple
@@ -23,14 +24,35 @@ class Parked(NamedTuple):
 class Line:
     """One topic. The poll thread alone writes `done_bytes` and `last_success_s`, and takes from `outstanding`."""
 
-    __slots__ = ("breaker", "done_bytes", "handed_bytes", "last_success_s", "outstanding", "topic")
+    __slots__ = (
+        "_forgetting",
+        "_forgotten_bytes",
+        "breaker",
+        "done_bytes",
+        "handed_bytes",
+        "last_success_s",
+        "outstanding",
+        "topic",
+    )
 
     def __init__(self, topic: str, breaker: Breaker) -> None:
         self.topic, self.breaker = topic, breaker
-        self.handed_bytes = self.done_bytes = 0
+        self.handed_bytes = self.done_bytes = self._forgotten_bytes = 0
+        self._forgetting = threading.Lock()
         self.last_success_s = float("-inf")
         # Of InFlight, which knows its flow and so cannot be named here.
         self.outstanding: deque[Any] = deque()
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """In librdkafka's hands."""
+        return self.handed_bytes - self.done_bytes + self._forgotten_bytes
+
+    def forget(self, size_bytes: int) -> None:
+        """What is not journaled is handed over, or, less than nothing, reported. Any thread: a producer that was
+        replaced reports on one of its own."""
+        with self._forgetting:
+            self._forgotten_bytes += size_bytes
 
 
 class Waiting:

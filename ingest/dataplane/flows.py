@@ -65,7 +65,7 @@ class Flows:
         line = flow.line
         if flow.parked is not None:
             return False
-        in_flight_bytes = line.handed_bytes - line.done_bytes
+        in_flight_bytes = line.in_flight_bytes
         if in_flight_bytes and in_flight_bytes + size_bytes > self._topic_in_flight_bytes:
             return False
         if self._send_rate is not None and not self._may_send(self._send_rate, size_bytes):
@@ -164,7 +164,7 @@ class Flows:
     def utilisation_ratio(self) -> float:
         """How full the producer's queue is, by the bytes handed over and not reported. Any thread: inexact."""
         lines = tuple(self.lines.values())
-        return sum(line.handed_bytes - line.done_bytes for line in lines) / (4 * self._topic_in_flight_bytes)
+        return sum(line.in_flight_bytes for line in lines) / (4 * self._topic_in_flight_bytes)
 
     def parked(self) -> list[Flow]:
         """All flows that wait for an operator. Any thread: a copy."""

@@ -6,10 +6,12 @@ adds up even where a killed process takes records with it: these were never coun
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from ingest.dataplane import metrics
+from ingest.dataplane.flow import Line
 from ingest.dataplane.journal import Journal
 from ingest.dataplane.ledger import MINUTE_MS, Account
 from ingest.dataplane.metrics import TenantMeter
@@ -34,22 +36,27 @@ class Unjournaled:
         produce: Callable[..., None],
         records: list[Record],
         accepted_wall_ms: int,
-        may_leave: Callable[[str, int], bool],
+        leaving: Callable[[str, int], Line | None],
     ) -> None:
-        """Hand over what may leave now; what may not, or finds no room, is dropped."""
+        """Hand over what may leave now; what may not, or finds no room, is dropped. `leaving` says where it counts."""
         self._expected = len(records)
         for topic, partition, key, value, _ in records:
+            size_bytes = len(value)
+            line = leaving(topic, size_bytes)
+            if line is None:
+                self._end(1)
+                continue
+            line.forget(size_bytes)
             try:
-                if may_leave(topic, len(value)):
-                    produce(topic, value, key or None, partition, self._report, accepted_wall_ms)
-                    continue
-            except (BufferError, KafkaException):
-                pass  # the same as for what may not leave: it is dropped, and counted
-            self._end(1)
+                produce(topic, value, key or None, partition, partial(self._report, line, size_bytes), accepted_wall_ms)
+            except (BufferError, KafkaException):  # the same as for what may not leave: it is dropped, and counted
+                line.forget(-size_bytes)
+                self._end(1)
 
-    def _report(self, error: KafkaError | None, message: Message) -> None:
+    def _report(self, line: Line, size_bytes: int, error: KafkaError | None, message: Message) -> None:
+        line.forget(-size_bytes)
         if error is None:
-            metrics.delivered(message.topic() or "")[0].inc()
+            metrics.delivered(line.topic)[0].inc()
         self._end(0 if error is None else 1)
 
     def _end(self, lost: int) -> None:

@@ -44,11 +44,18 @@ BOLTS = Quota(events_per_s=10, burst_events=5, bytes_per_s=1_000, burst_bytes=2_
 class World(EngineWorld):
     """One worker's pipeline: real journal, quotas and rules; Kafka and the shared buckets in memory."""
 
-    def __init__(self, root: Path, *rules: RulePolicy, room: int = 1_000_000, journal_bytes: int = 60_000) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *rules: RulePolicy,
+        room: int = 1_000_000,
+        journal_bytes: int = 60_000,
+        **options: Any,
+    ) -> None:
         size = SETTLE_RESERVE_BYTES + journal_bytes
         journal = Journal.create(root, segment_bytes=size, max_bytes=size + CHECKPOINT_BYTES)
         topics = {"logs": TOPIC, "small": TopicPolicy("small", 3, event_max_bytes=600)}
-        super().__init__(journal, topics, room=room)
+        super().__init__(journal, topics, room=room, **options)
         self.buckets = MemoryBuckets(self.clock)
         self.book = open_book(self.buckets, self.clock)
         acme, bolt = tenant("acme"), tenant("bolt", quota=BOLTS)

@@ -7,6 +7,7 @@ from confluent_kafka import KafkaError
 
 from ingest.dataplane.breaker import State
 from ingest.dataplane.errors import Unavailable
+from tenants.quotas import TokenBucket
 from tests.unit.dataplane.pipeline_world import GOOD, World
 from tests.unit.dataplane.world import BOLT_KEY, rule
 
@@ -133,6 +134,73 @@ def test_behind_an_open_breaker_what_is_forgotten_is_dropped(world: World) -> No
     assert state is State.OPEN
     assert world.kafka.queue == []
     assert world.totals().dropped == {"fire_and_forget": 1}
+    assert adds_up(world)
+
+
+def test_what_is_forgotten_has_no_more_of_the_queue_than_its_topic_may(tmp_path: Path) -> None:
+    world = World(tmp_path, in_flight_bytes=700)
+
+    world.accept([GOOD] * 5, delivery="fire_and_forget")
+    at_first = len(world.kafka.queue)
+    world.accept(GOOD)
+    world.kafka.fail(TIMED_OUT)
+    world.accept([GOOD] * 2, delivery="fire_and_forget")
+
+    assert (at_first, world.journal.pending) == (2, 1)
+    assert len(world.kafka.queue) == 2
+    assert 0 < world.flows.utilisation_ratio <= 0.25
+
+
+def test_what_is_forgotten_is_no_trial_for_it_brings_no_result(world: World) -> None:
+    world.cluster.record(0, 10, world.cluster.epoch)
+    world.pass_time(world.limits.open_s)
+    world.cluster.tick()
+    world.cluster.reported(world.cluster.trial_report(), ["a"], world.clock())
+
+    world.accept(GOOD, delivery="fire_and_forget")
+    forgotten = len(world.kafka.queue)
+    world.accept(GOOD)
+    world.kafka.acknowledge_all()
+    world.settlements.settle_all()
+
+    assert forgotten == 0
+    assert world.cluster.trial_report().successes == 1
+    assert world.totals().dropped == {"fire_and_forget": 1}
+
+
+def test_what_is_forgotten_behind_an_open_breaker_uses_up_nobodys_send_rate(tmp_path: Path) -> None:
+    world = World(tmp_path, rule("small", levels=("DEBUG",)), send_rate=TokenBucket(1_000, 1_000, 0.0))
+    world.breaker("small").record(0, 10, 0)
+
+    for _ in range(20):
+        world.accept(GOOD | {"level": "DEBUG"}, delivery="fire_and_forget")
+    world.accept(GOOD)
+
+    assert [message.topic() for message, _, _ in world.kafka.queue] == ["logs"]
+
+
+def test_a_request_may_mix_all_ends(tmp_path: Path) -> None:
+    rules = [
+        rule("", levels=("TRACE",), drop_reason="noise"),
+        rule("logs", levels=("DEBUG",), delivery="fire_and_forget"),
+        rule("small", levels=("FATAL",), delivery="ack"),
+    ]
+    world = World(tmp_path, *rules)
+    levels = ["INFO", "TRACE", "DEBUG", "LOUD", "FATAL", "DEBUG"]
+
+    outcome = world.accept([GOOD | {"level": level} for level in levels] + [GOOD | {"eventId": "a"}] * 2)
+    kept = len(world.journaled())
+    again = world.accept(GOOD | {"eventId": "a"}, duplicates=frozenset({"a"}))
+    world.kafka.fail(TIMED_OUT, at=len(world.kafka.queue) - 1)  # one of the forgotten, which go last
+    world.kafka.acknowledge_all()
+    world.settlements.settle_all()
+
+    assert (outcome.accepted, list(outcome.rejected), outcome.dropped) == (7, [3], {1: "noise"})
+    assert (kept, again.dropped) == (4, {0: "duplicate"})
+    assert list(outcome.record_indexes) == [0, 4, 6, 7]
+    total = world.totals()
+    assert (total.received, total.accepted, total.delivered) == (9, 8, 5)
+    assert total.dropped == {"noise": 1, "fire_and_forget": 1, "duplicate": 1}
     assert adds_up(world)
 
 
