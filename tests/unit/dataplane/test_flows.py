@@ -1,5 +1,6 @@
 """Who may send now: breakers, parked topics, room in the queue, the send-rate cap; and a producer that is replaced."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,50 @@ def test_behind_an_open_breaker_nothing_leaves_and_then_only_trials(world: World
     world.kafka.acknowledge_all()
     world.settle()
     assert world.journal.pending == 3
+
+
+def test_trials_that_succeed_close_the_breaker_and_the_backlog_leaves(world: World) -> None:
+    world.cluster.record(0, 10, 0)
+    for _ in range(3):
+        world.send("logs")
+    world.pass_time(world.limits.open_s)
+    world.cluster.tick(alone=True)  # the time is over
+    world.cluster.tick(alone=True)  # a permit
+
+    world.drain.visit_all()
+    trial = queued(world)
+    world.kafka.acknowledge_all()
+    world.settle()
+    world.cluster.tick(alone=True)
+    world.drain.visit_all()
+
+    assert (trial, queued(world), world.cluster.state) == ([0], [1, 2], State.CLOSED)
+
+
+def test_reports_of_calls_from_before_the_breaker_moved_say_nothing(world: World) -> None:
+    for _ in range(6):
+        world.send("logs")
+    world.cluster.record(0, 10, 0)
+    world.pass_time(world.limits.open_s)
+    world.cluster.tick()
+
+    world.kafka.acknowledge()
+    world.kafka.fail(TIMED_OUT)
+    world.settle()
+
+    report = world.cluster.trial_report()
+    assert (world.cluster.state, report.successes, report.failures) == (State.HALF_OPEN, 0, 0)
+
+
+def test_what_we_called_back_ourselves_counts_for_no_breaker(world: World) -> None:
+    for _ in range(20):
+        world.send("logs")
+
+    world.kafka.purge_queue()
+    world.settle()
+
+    assert (world.cluster.state, world.breaker("logs").state) == (State.CLOSED, State.CLOSED)
+    assert world.journal.pending == 20
 
 
 def test_failed_calls_call_back_what_is_queued_behind_them(world: World) -> None:
@@ -228,7 +273,24 @@ def test_the_send_rate_holds_back_what_is_over_it(tmp_path: Path) -> None:
     world.drain.visit_all()
 
     assert at_once == [0, 1]
-    assert world.journal.pending <= 1
+    assert queued(world) == [2]
+
+
+def test_the_send_rate_holds_for_what_waits_too(tmp_path: Path) -> None:
+    world = World(tmp_path, room=0, send_rate=TokenBucket(1_000, 1_000, 0.0))
+    for _ in range(200):
+        world.send("logs")
+    world.kafka.room = 1_000
+
+    counts = []
+    for _ in range(4):
+        world.pass_time(1)
+        world.drain.visit_all()
+        counts.append(len(queued(world)))
+
+    steps = [later - earlier for earlier, later in itertools.pairwise(counts)]
+    assert 0 < min(steps) <= max(steps) <= min(steps) + 1
+    assert counts[-1] < 200
 
 
 def test_a_huge_backlog_of_one_flow_does_not_keep_anothers_first_record(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ingest.dataplane.in_flight import InFlight, Produce
 from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal
 from ingest.dataplane.segments import HELD, PENDING, SETTLED, Record
 from tests.unit.dataplane.engine_world import EngineWorld
+from tests.unit.dataplane.journal_world import totals
 from tests.unit.dataplane.world import NOW_WALL_MS, TOPIC, Report, records
 
 TIMED_OUT = KafkaError._MSG_TIMED_OUT
@@ -245,6 +246,8 @@ def test_what_a_waiting_sender_is_told_is_refused_is_settled(world: World) -> No
 
     assert world.states(in_flight) == [SETTLED, SETTLED]
     assert isinstance(waiting.wait(60)[0], KafkaError)
+    total = totals(world.journal)
+    assert (total.accepted, total.delivered, total.rejected) == (1, 1, {"undeliverable": 1})
 
 
 def test_a_refusal_after_the_sender_has_given_up_is_held(world: World) -> None:

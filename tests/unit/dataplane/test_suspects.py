@@ -6,9 +6,8 @@ import pytest
 from confluent_kafka import KafkaError
 
 from ingest.dataplane.faults import Fault
-from ingest.dataplane.ledger import Account
 from ingest.dataplane.segments import HELD
-from ingest.dataplane.suspects import OFFER_AGAIN_S, WAITS_S, keep
+from ingest.dataplane.suspects import OFFER_AGAIN_S, TRIES_PER_VISIT, WAITS_S, keep
 from tests.unit.dataplane.drain_world import TIMED_OUT, World
 from tests.unit.dataplane.journal_world import totals
 
@@ -52,14 +51,40 @@ def test_neighbours_arrive_and_the_bad_one_becomes_a_dead_letter_after_the_third
     assert [attempt.code for attempt in letter.attempts] == ["MSG_SIZE_TOO_LARGE"] * 4
 
 
-def test_nothing_is_tried_before_its_wait_is_over(world: World) -> None:
+def test_each_try_comes_when_its_wait_is_over_and_no_sooner(world: World) -> None:
     world.send("logs")
     refuse_batch(world)
 
-    early = try_once(world, WAITS_S[0] * 0.9, b"0")
-    due = try_once(world, WAITS_S[0] * 0.2, b"0")
+    early, due = [], []
+    for wait_s in (0.1, 0.2, 0.4):
+        early += try_once(world, wait_s * 0.9, b"0")
+        due += try_once(world, wait_s * 0.2, b"0")
 
-    assert (early, due) == ([], [b"0"])
+    assert (early, due) == ([], [b"0"] * 3)
+
+
+def test_a_neighbour_that_was_tried_alone_and_taken_is_forgotten(world: World) -> None:
+    world.send("logs", "logs")
+    refuse_batch(world)
+
+    try_once(world, WAITS_S[0], b"0")
+    world.kafka.acknowledge_all()
+
+    assert len(world.suspects) == 1
+    assert world.stored() == [1]
+    assert totals(world.journal).delivered == 1
+
+
+def test_many_suspects_leave_the_drain_its_time(world: World) -> None:
+    world.send(*["logs"] * (TRIES_PER_VISIT + 10))
+    refuse_batch(world)
+
+    world.pass_time(WAITS_S[0])
+    world.drain.visit_all()
+    at_once = len(world.alone.queue)
+    world.drain.visit_all()
+
+    assert (at_once, len(world.alone.queue)) == (TRIES_PER_VISIT, TRIES_PER_VISIT + 10)
 
 
 def test_a_dead_letter_is_the_journals_until_it_is_kept(world: World) -> None:
@@ -84,12 +109,17 @@ def test_a_dead_letter_nobody_has_room_for_is_offered_again(world: World) -> Non
     for wait_s in WAITS_S:
         try_once(world, wait_s, b"0")
     world.drain.visit_all()
+    refused = len(world.suspects)
 
     world.takes_letters = True
+    world.drain.visit_all()
+    too_early = list(world.letters)
     world.pass_time(OFFER_AGAIN_S)
     world.drain.visit_all()
 
-    assert len(world.letters) == 1
+    assert (refused, too_early) == (1, [])
+    assert [letter.record[3] for letter in world.letters] == [b"0"]
+    assert len(world.suspects) == 0
 
 
 def test_a_suspect_that_kafka_cannot_take_now_waits_like_any_other(world: World) -> None:
@@ -136,5 +166,18 @@ def test_what_has_waited_for_too_long_becomes_a_dead_letter_whoevers_fault_it_is
     assert (letter.fault, letter.record[0]) == (Fault.CLUSTER, "not-yet")
     keep(world.letters)
     assert world.journal.unsettled == 0
-    assert isinstance(totals(world.journal), Account)
-    assert world.behind() == {("acme", "not-yet"): 0} or world.behind() == {}
+    assert totals(world.journal).dead_lettered == 1
+    assert world.behind() == {}
+
+
+def test_what_was_parked_for_too_long_says_why_it_was(world: World) -> None:
+    world.send("logs")
+    world.kafka.fail(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    world.settle()
+    world.pass_time(3_601)
+
+    world.drain.visit_all()
+    world.drain.visit_all()
+
+    (letter,) = world.letters
+    assert "authorization" in letter.attempts[-1].detail
