@@ -70,6 +70,21 @@ def test_an_overdue_call_counts_once(world: World) -> None:
     assert world.cluster.state is State.CLOSED
 
 
+def test_a_call_that_was_overdue_and_then_fails_counts_once(world: World) -> None:
+    for _ in range(4):
+        world.send("logs")
+    world.pass_time(OVERDUE_S + 0.1)
+    world.settlements.watch()
+
+    for _ in range(4):
+        world.kafka.fail(TIMED_OUT)
+    world.settle()
+
+    assert (world.cluster.state, world.breaker("logs").state) == (State.CLOSED, State.CLOSED)
+    world.cluster.record(0, 1, 0)
+    assert world.cluster.state is State.OPEN
+
+
 def test_behind_an_open_breaker_nothing_leaves_and_then_only_trials(world: World) -> None:
     world.cluster.record(0, 10, 0)
     for _ in range(6):
@@ -291,6 +306,21 @@ def test_the_send_rate_holds_for_what_waits_too(tmp_path: Path) -> None:
     steps = [later - earlier for earlier, later in itertools.pairwise(counts)]
     assert 0 < min(steps) <= max(steps) <= min(steps) + 1
     assert counts[-1] < 200
+
+
+def test_asking_too_often_uses_up_no_send_rate(tmp_path: Path) -> None:
+    world = World(tmp_path, room=0, send_rate=TokenBucket(100, 100, 0.0))
+    for _ in range(20):
+        world.send("logs")
+    world.kafka.room = 1_000
+    world.drain.visit_all()
+    at_once = len(queued(world))
+
+    for _ in range(100):
+        world.pass_time(0.02)
+        world.drain.visit_all()
+
+    assert 0 < at_once < len(queued(world)) < 20
 
 
 def test_a_huge_backlog_of_one_flow_does_not_keep_anothers_first_record(tmp_path: Path) -> None:

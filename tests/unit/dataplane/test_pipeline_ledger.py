@@ -120,9 +120,11 @@ def test_what_is_forgotten_and_finds_no_room_is_dropped(tmp_path: Path) -> None:
     world = World(tmp_path, room=1)
 
     world.accept([GOOD] * 3, delivery="fire_and_forget")
+    filled = world.flows.utilisation_ratio
     world.kafka.acknowledge_all()
 
     assert (world.totals().delivered, world.totals().dropped) == (1, {"fire_and_forget": 2})
+    assert filled > world.flows.utilisation_ratio == 0
 
 
 def test_behind_an_open_breaker_what_is_forgotten_is_dropped(world: World) -> None:
