@@ -36,7 +36,7 @@ def test_a_plan_says_how_many_where_to_and_how_long_and_sends_nothing(world: Wor
     world.sweep()
 
     assert (plan.events, plan.destinations, plan.sampled) == (5, {"audit": 2, "logs": 3}, 5)
-    assert plan.estimated_s == pytest.approx(5 / 500)
+    assert plan.estimated_s == pytest.approx(5 / 200)
     assert not plan.charges_quota
     assert (world.kafka.stored, bulk.status, bulk.planned_events) == ([], "planned", 5)
 
