@@ -12,14 +12,18 @@ SUFFIX = ".rewriting"
 
 
 def is_worth_rewriting(segment: Segment) -> bool:
-    """Whether most of it is settled and nothing of it is in librdkafka's hands."""
-    return segment.unsettled > 0 and segment.live_bytes * 2 < segment.size_bytes and not segment.in_flight
+    """Whether most of it is settled and nothing of it is in librdkafka's hands. Of one that is settled whole only the
+    SETTLEs are needed, or it would be gone.
+
+    What a rewriting had to leave in it, places of settled records and SETTLEs, is no reason for another one."""
+    size_bytes = segment.size_bytes if segment.rewritten_bytes is None else segment.rewritten_bytes
+    return segment.live_bytes * 2 < size_bytes and not segment.in_flight
 
 
 def rewritten(segment: Segment, kept_before: list[Segment]) -> Segment:
     """A file beside the segment's own with what is unsettled, and with the SETTLEs that segments before it still need.
 
-    Records that are settled meanwhile stay in it, for their SETTLE is written elsewhere. Raises OSError."""
+    Records that are settled meanwhile stay: their SETTLE is written elsewhere. Raises OSError and DamagedFrame."""
     path = segment.path.with_suffix(SUFFIX)
     fd = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
     new = Segment(path, segment.first_sequence, fd, len(MAGIC))
@@ -31,7 +35,7 @@ def rewritten(segment: Segment, kept_before: list[Segment]) -> Segment:
             elif isinstance(entry, Settle):
                 _keep_ranges(entry, new, kept_before)
         os.fdatasync(fd)  # a rename can be on the disk before what it renames
-    except OSError:
+    except BaseException:
         os.close(fd)
         path.unlink()
         raise

@@ -11,7 +11,6 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from operator import itemgetter
 from pathlib import Path
 
 from ingest.dataplane import compaction
@@ -26,11 +25,13 @@ from ingest.dataplane.segments import (
     Accept,
     Checkpoint,
     Counts,
+    DamagedFrame,
     Entry,
     Record,
     Segment,
     Settle,
     frame,
+    merge,
 )
 from ingest.dataplane.shares import Shares
 
@@ -63,6 +64,7 @@ class Journal:
         self._segments: list[Segment] = []
         self._next_sequence = 0
         self._next_ordinal = 0
+        self._rewriting: Segment | None = None
         self._shares = Shares(max_bytes)
         self._uncounted: dict[tuple[str, int], Account] = {}
 
@@ -157,7 +159,7 @@ class Journal:
         Without room for the record the ranges are settled in memory only: a crash then sends them again, which is
         allowed, while keeping the segments would fill the disk for good, which is not."""
         with self._lock:
-            merged, settled = _merged(ranges), Counter[int]()
+            merged, settled = merge(ranges), Counter[int]()
             accounts: dict[int, Account] = {}
             for segment, first, size in merged:
                 for account, count, live_bytes in segment.settle(first, size):
@@ -360,7 +362,7 @@ class Journal:
     def _unlink_settled(self) -> None:
         if len(self._segments) == 1 or all(one.unsettled for one in self._segments[:-1]):
             return
-        needed = {*self._needed(), self._segments[-1]}
+        needed = {*self._needed(), self._segments[-1], self._rewriting}
         for segment in self._segments:
             if segment not in needed:
                 segment.dispose()
@@ -368,30 +370,25 @@ class Journal:
 
     def _rewrite(self, segment: Segment) -> bool:
         with self._lock:
+            if segment not in self._segments:
+                return False  # it was settled meanwhile
+            self._rewriting = segment
             # What is settled from here on has its SETTLE elsewhere and stays in the new file.
             before, segment.settled_in = segment.settled_in, set()
             older = [one for one in self._segments if one.ordinal < segment.ordinal]
         try:
             new = compaction.rewritten(segment, older)
-        except OSError as error:
-            log.warning("journal %s: %s cannot be rewritten: %s", self.name, segment.path.name, error.strerror)
+            with self._lock:
+                segment.take_over(new)
+            return True
+        except (DamagedFrame, OSError) as error:
+            # What is damaged stays as it is, until it is settled and set aside.
+            segment.is_damaged |= isinstance(error, DamagedFrame)
+            log.warning("journal %s: %s cannot be rewritten: %s", self.name, segment.path.name, error)
             with self._lock:
                 segment.settled_in |= before
             return False
-        with self._lock:
-            segment.take_over(new)
-            self._unlink_settled()
-        return True
-
-
-def _merged(ranges: list[Range]) -> list[Range]:
-    """Ranges in order, adjoining ones of a segment as one: a thousand single events become one range."""
-    merged: list[Range] = []
-    last, end = None, -1
-    for segment, first, count in sorted(ranges, key=itemgetter(1)):
-        if segment is last and first == end:
-            merged[-1] = (segment, merged[-1][1], end + count - merged[-1][1])
-        else:
-            merged.append((segment, first, count))
-        last, end = segment, first + count
-    return merged
+        finally:
+            with self._lock:
+                self._rewriting = None
+                self._unlink_settled()

@@ -11,6 +11,7 @@ import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -98,6 +99,8 @@ class Segment:
         self.ordinal = int(path.stem.partition("-")[2])
         self.size_bytes = len(MAGIC)
         self.live_bytes = 0
+        # What of it was live when it was rewritten last.
+        self.rewritten_bytes: int | None = None
         self.unsettled = 0
         self.pending = 0
         self.is_damaged = False
@@ -188,6 +191,8 @@ class Segment:
         if is_whole:
             self.states[first : first + count] = _STATE[SETTLED] * count
             self.unsettled -= count
+        if not self.accounts:
+            return  # nothing of it was left when it was rewritten
         at = self.index_of(sequence)
         starts, sizes_bytes, accounts = self.starts, self.sizes_bytes, self.accounts
         total = total_bytes = 0
@@ -304,11 +309,25 @@ class Segment:
         self.fd, self.size_bytes, self.reserved_bytes = new.fd, new.size_bytes, new.reserved_bytes
         self.starts, self.places, self.sizes_bytes = new.starts, new.places, new.sizes_bytes
         self.accounts = new.accounts
+        self.rewritten_bytes = self.live_bytes
         self.is_new = self.is_unsynced = True
 
     def index_of(self, sequence: int) -> int:
         """Which of its ACCEPTs, in their order, holds a record."""
         return bisect_right(self.starts, sequence) - 1
+
+
+def merge(ranges: list[tuple[Segment, int, int]]) -> list[tuple[Segment, int, int]]:
+    """Ranges in order, adjoining ones of a segment as one: a thousand single events become one range."""
+    merged: list[tuple[Segment, int, int]] = []
+    last, end = None, -1
+    for segment, first, count in sorted(ranges, key=itemgetter(1)):
+        if segment is last and first == end:
+            merged[-1] = (segment, merged[-1][1], end + count - merged[-1][1])
+        else:
+            merged.append((segment, first, count))
+        last, end = segment, first + count
+    return merged
 
 
 class DamagedFrame(Exception):

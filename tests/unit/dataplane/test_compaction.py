@@ -1,6 +1,10 @@
 """What a few records pin in old segments is given back, and a death in the middle of it loses nothing."""
 
-from collections.abc import Iterator
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from ingest.dataplane import compaction
 from ingest.dataplane.journal import Journal, Range
 from ingest.dataplane.segments import HELD, IN_FLIGHT, PENDING, Record
 from tests.unit.dataplane.journal_world import SIZES, pending_sequences, totals
+from tests.unit.dataplane.world import records
 
 
 @pytest.fixture
@@ -22,8 +27,8 @@ def fill(journal: Journal, count: int) -> list[Range]:
     """So many requests of two records, over several segments."""
     places = []
     for number in range(count):
-        records: list[Record] = [("logs", 0, b"k", f"{number}-{at}".encode() + bytes(300), 0) for at in range(2)]
-        _, segment, sequence = journal.append("acme", 1, records)
+        sent: list[Record] = [("logs", 0, b"k", f"{number}-{at}".encode() + bytes(300), 0) for at in range(2)]
+        _, segment, sequence = journal.append("acme", 1, sent)
         places.append((segment, sequence, 2))
     return places
 
@@ -121,3 +126,135 @@ def test_a_journal_that_a_parked_event_pins_takes_traffic_for_ever(journal: Jour
     assert pending_sequences(journal) == [0, 1]
     assert len(files(journal)) <= 3
     assert totals(journal).pending == 2
+
+
+def test_what_was_rewritten_is_not_rewritten_again_before_more_of_it_is_settled(journal: Journal) -> None:
+    _, segment, sequence = journal.append("acme", 1, records(300))
+    fill(journal, 10)
+    journal.settle([(segment, sequence + 2, 298)])
+    journal.mark(segment, sequence, [0, 1], PENDING)
+
+    rewritten = [journal.compact(), journal.compact()]
+
+    assert rewritten == [1, 0]
+    journal.settle([(segment, sequence, 1)])
+    assert pending_sequences(journal) == [1]
+
+
+def test_the_settles_that_an_older_segment_needs_outlive_a_rewriting_of_what_holds_them(journal: Journal) -> None:
+    places = fill(journal, 1)
+    while len(files(journal)) < 2:
+        places += fill(journal, 1)
+    journal.settle([(places[0][0], 0, 1)])  # written into the second segment
+    while len(files(journal)) < 3:
+        places += fill(journal, 1)
+    second = [place for place in places if place[0].ordinal == 1]
+    journal.settle(second[1:])
+    for segment, sequence, _ in places:
+        journal.mark(segment, sequence, [0, 1], PENDING)
+    waiting, said = pending_sequences(journal), totals(journal)
+
+    rewritten = journal.compact()
+    journal.close()
+    adopted = Journal.adopt(journal.directory, **SIZES)
+
+    assert rewritten == 1
+    assert waiting[0] == 1
+    assert pending_sequences(adopted) == waiting
+    assert totals(adopted) == said
+    adopted.close()
+
+
+def test_of_a_settled_segment_only_the_settles_that_an_older_one_needs_stay(journal: Journal) -> None:
+    places = fill(journal, 1)
+    while len(files(journal)) < 2:
+        places += fill(journal, 1)
+    journal.settle([(places[0][0], 0, 1)])  # written into the second segment
+    while len(files(journal)) < 3:
+        places += fill(journal, 1)
+    oldest, second = places[0][0], [place for place in places if place[0].ordinal == 1]
+    journal.settle(second)
+    waiting = [at for segment, first, _ in places if segment is oldest for at in (first, first + 1) if at]
+
+    rewritten = [journal.compact(), journal.compact()]
+    left = files(journal)[second[0][0].path.name]
+    late = journal.settle([second[0]])
+    journal.close()
+    adopted = Journal.adopt(journal.directory, **SIZES)
+
+    assert rewritten == [1, 0]
+    assert left < 200
+    assert late == 0
+    assert pending_sequences(adopted)[: len(waiting)] == waiting
+    adopted.close()
+
+
+def test_a_damaged_segment_is_left_as_it_is_with_all_that_is_known_of_it(journal: Journal) -> None:
+    places = fill(journal, 20)
+    settle_but(journal, places, kept=0)
+    segment = places[0][0]
+    os.pwrite(segment.fd, b"\xff", segment.places[1] + 10)
+    before = len(os.listdir("/proc/self/fd"))
+
+    rewritten = [journal.compact() for _ in range(3)]
+
+    assert rewritten == [0, 0, 0]
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert list(journal.directory.glob(f"*{compaction.SUFFIX}")) == []
+    for _ in range(4):
+        journal.settle(fill(journal, 4))
+    journal.close()
+    adopted = Journal.adopt(journal.directory, **SIZES)
+    assert pending_sequences(adopted) == [0]
+    adopted.close()
+
+
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_a_death_beside_the_rename_loses_nothing_and_unsettles_nothing(journal: Journal, is_renamed: bool) -> None:
+    """What is settled while the new file is written has its SETTLE elsewhere, and counts whichever file is read."""
+    places = fill(journal, 20)
+    settle_but(journal, places, kept=0)
+    segment = places[0][0]
+    new = compaction.rewritten(segment, [])
+    _, last, sequence = journal.append("acme", 1, records(2))
+    journal.settle([(segment, 0, 1), (last, sequence, 1)])
+
+    if is_renamed:
+        new.path.rename(segment.path)
+    copy = journal.directory.parent / "copy"
+    shutil.copytree(journal.directory, copy)
+    adopted = Journal.adopt(copy, **SIZES)
+
+    assert pending_sequences(adopted) == [sequence + 1]
+    assert (totals(adopted).delivered, totals(adopted).pending) == (41, 1)
+    assert list(copy.glob(f"*{compaction.SUFFIX}")) == []
+    adopted.close()
+    os.close(new.fd)
+
+
+def test_settling_syncing_and_rewriting_at_once_lose_nothing(journal: Journal) -> None:
+    is_over = threading.Event()
+
+    def until_over(what: Callable[[], object]) -> None:
+        while not is_over.is_set():
+            what()
+
+    left: list[Range] = []
+    with ThreadPoolExecutor(2) as threads:
+        beside = [threads.submit(until_over, what) for what in (journal.compact, journal.sync)]
+        try:
+            for number in range(300):
+                places = left + fill(journal, 1)
+                left = places[-(number % 5) :] if number % 5 else []
+                journal.settle([place for place in places if place not in left])
+        finally:
+            is_over.set()
+    said = totals(journal)
+    journal.close()
+    adopted = Journal.adopt(journal.directory, **SIZES)
+
+    assert [one.result() for one in beside] == [None, None]
+    assert pending_sequences(adopted) == [at for _, first, _ in left for at in (first, first + 1)]
+    assert totals(adopted) == said
+    assert (said.journaled, said.pending) == (600, 2 * len(left))
+    adopted.close()
