@@ -135,11 +135,11 @@ class EventProducer:
 
     def _poll_for_ever(self) -> None:
         while not self._stop.is_set():
-            self._producer.poll(POLL_S)
             try:
+                self._producer.poll(POLL_S)
                 self._between_polls()
-            except Exception:  # a settlement that fails must not end the reports of all others
-                log.exception("settling failed; what was to be settled stays in the journal")
+            except Exception:  # neither a callback nor a settlement that fails may end the reports of all others
+                log.exception("a report failed; what was to be settled stays in the journal")
 
     def _complain(self, error: KafkaError) -> None:
         """librdkafka repeats itself while a broker is away: once in ten seconds is enough to be found."""
@@ -156,7 +156,8 @@ class EventProducer:
         metrics.PRODUCER_QUEUE_UTILISATION_RATIO.set(
             max(statistics["msg_size"] / self._queue_bytes, statistics["msg_cnt"] / statistics["msg_max"])
         )
-        metrics.PRODUCER_SENT_BYTES.inc(statistics["tx_bytes"] - self._sent_bytes)
+        # The total falls: with a new instance, and when librdkafka drops a broker's counts with its connection.
+        metrics.PRODUCER_SENT_BYTES.inc(max(0, statistics["tx_bytes"] - self._sent_bytes))
         self._sent_bytes = statistics["tx_bytes"]
         round_trips_us = [broker["rtt"]["p99"] for broker in statistics["brokers"].values() if broker["nodeid"] >= 0]
         metrics.BROKER_ROUND_TRIP_SECONDS.set(max(round_trips_us, default=0) / 1e6)
