@@ -1,6 +1,7 @@
 """A replay at its capped rate beside live traffic: the live requests hardly notice it."""
 
 from pathlib import Path
+from statistics import median
 
 import pytest
 from django.db import connection
@@ -19,8 +20,8 @@ from tests.unit.dead_letters.world import letters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUNDS = 4
-REQUESTS_A_ROUND = 800
+ROUNDS = 7
+REQUESTS_A_ROUND = 600
 EVENTS_A_REQUEST = 5
 # What a scheduler of two busy cores adds by itself; the bound is about what is larger than that.
 NOISE_S = 0.005
@@ -41,6 +42,7 @@ def planned(topic: str) -> BulkReplay:
 def a_round(port: int, key: str, name: str) -> Sent:
     with Traffic(port, key, name=name, batch_events=EVENTS_A_REQUEST, requests_per_s=200) as traffic:
         traffic.wait_for(REQUESTS_A_ROUND * EVENTS_A_REQUEST)
+    assert set(traffic.sent.codes) == {"202"}
     return traffic.sent
 
 
@@ -53,24 +55,26 @@ def test_live_traffic_hardly_notices_a_replay(
     node, key = serve(database_url=database_url)
     wait_until_acknowledged(node, key)
     bulk = planned(topic_name)
-    quiet, busy, sent_again = Sent(), Sent(), 0
+    quiet: list[float] = []
+    busy: list[float] = []
+    sent_again = 0
 
     with celery(tmp_path, **node.environment, FOREBAY_REPLAY_SWEEP_INTERVAL_S="1") as _:
         bulks.bulk_start(bulk=bulk)
         assert poll_until(lambda: replayed() > 0, 60)
         for number in range(ROUNDS):
             bulks.bulk_pause(bulk=bulk)
-            quiet.add(a_round(node.port, key, f"quiet-{number}"))
+            quiet.append(a_round(node.port, key, f"quiet-{number}").p99_s)
             bulks.bulk_resume(bulk=bulk)
             before = replayed()
-            busy.add(a_round(node.port, key, f"busy-{number}"))
+            busy.append(a_round(node.port, key, f"busy-{number}").p99_s)
             sent_again += replayed() - before
-    rise = busy.p99_s / quiet.p99_s - 1
+    # The median over pairs of neighbouring rounds: what else the machine does for a while then counts for both.
+    rise = median(after / before for before, after in zip(quiet, busy, strict=True)) - 1
     print(
-        f"live p99 without replay {quiet.p99_s * 1000:.1f} ms, with it {busy.p99_s * 1000:.1f} ms ({rise:+.0%});"
-        f" {len(quiet.all) + len(busy.all)} live events, {sent_again} sent again meanwhile"
+        f"live p99 without replay {median(quiet) * 1000:.1f} ms, with it {median(busy) * 1000:.1f} ms ({rise:+.0%});"
+        f" {sent_again} sent again meanwhile"
     )
 
-    assert set(busy.codes) == {"202"}
     assert sent_again > 1_000
-    assert busy.p99_s <= max(1.2 * quiet.p99_s, quiet.p99_s + NOISE_S)
+    assert rise <= 0.2 or median(busy) <= median(quiet) + NOISE_S
