@@ -65,7 +65,7 @@ class Journal:
         self._next_sequence = 0
         self._next_ordinal = 0
         self._rewriting: Segment | None = None
-        self._shares = Shares(max_bytes)
+        self.shares = Shares(max_bytes)
         self._uncounted: dict[tuple[str, int], Account] = {}
 
     @classmethod
@@ -116,15 +116,15 @@ class Journal:
             frame_bytes = len(header) + len(payload)
             # Whole bytes a record, so that what is taken is what its records give back one by one.
             record_bytes = frame_bytes // (count or 1)
-            self._shares.take(tenant, count * record_bytes, accepted_wall_ms)
+            self.shares.take(tenant, count * record_bytes, accepted_wall_ms)
             try:
                 segment = self._segment_for(frame_bytes)
                 at = segment.write(header, payload)
             except Unavailable:
-                self._shares.give_back(tenant, count * record_bytes)
+                self.shares.give_back(tenant, count * record_bytes)
                 raise
             except OSError as error:
-                self._shares.give_back(tenant, count * record_bytes)
+                self.shares.give_back(tenant, count * record_bytes)
                 raise Unavailable("journal_unwritable", f"The journal cannot be written: {error.strerror}") from error
             account = self.ledger.account(tenant, accepted_wall_ms)
             account.accept(count, rejections, dropped)
@@ -165,7 +165,7 @@ class Journal:
                 for account, count, live_bytes in segment.settle(first, size):
                     accounts[id(account)] = account
                     settled[id(account)] += count
-                    self._shares.give_back(account.tenant, live_bytes)
+                    self.shares.give_back(account.tenant, live_bytes)
             counts = [(account.tenant, account.minute, settled[at]) for at, account in accounts.items()]
             places = [(first, size) for _, first, size in merged]
             holder = self._write_ending(Settle(places, ending, reason, counts))

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,7 +199,7 @@ def test_a_damaged_segment_is_left_as_it_is_with_all_that_is_known_of_it(journal
 
     rewritten = [journal.compact() for _ in range(3)]
 
-    assert rewritten == [0, 0, 0]
+    assert (rewritten, segment.is_damaged) == ([0, 0, 0], True)
     assert len(os.listdir("/proc/self/fd")) == before
     assert list(journal.directory.glob(f"*{compaction.SUFFIX}")) == []
     for _ in range(4):
@@ -230,6 +231,56 @@ def test_a_death_beside_the_rename_loses_nothing_and_unsettles_nothing(journal: 
     assert list(copy.glob(f"*{compaction.SUFFIX}")) == []
     adopted.close()
     os.close(new.fd)
+
+
+class ChangingStates(bytearray):
+    """States of a segment of which something changes when a rewriting has looked at the last of them."""
+
+    def __init__(self, states: bytearray, meanwhile: Callable[[], object]) -> None:
+        super().__init__(states)
+        self.meanwhile: Callable[[], object] | None = meanwhile
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        if isinstance(at, slice) and at.stop == len(self) and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return found
+
+
+def test_a_segment_of_which_the_rest_is_settled_meanwhile_goes_when_it_is_rewritten(journal: Journal) -> None:
+    places = fill(journal, 20)
+    settle_but(journal, places, kept=0)
+    segment = places[0][0]
+    segment.states = ChangingStates(segment.states, lambda: journal.settle([(segment, 0, 1)]))
+
+    journal.compact()
+
+    assert (journal.unsettled, totals(journal).delivered) == (0, 40)
+    assert not segment.path.exists()
+    assert list(journal.directory.glob(f"*{compaction.SUFFIX}")) == []
+
+
+def test_what_a_rewritten_segment_needs_no_more_goes(journal: Journal) -> None:
+    places = fill(journal, 1)
+    while len(files(journal)) < 2:
+        places += fill(journal, 1)
+    second = places[-1]
+    journal.mark(*places[0][:2], [0], PENDING)
+    settled = [place for place in places[1:] if place is not second]
+    journal.settle([(places[0][0], 1, 1), *settled])  # written into the second segment
+    while len(files(journal)) < 3:
+        places += fill(journal, 1)
+    third = places[-1]
+    journal.settle([place for place in places if place[0] is second[0]])
+
+    journal.compact()
+
+    assert set(files(journal)) == {places[0][0].path.name, third[0].path.name}
+    journal.close()
+    adopted = Journal.adopt(journal.directory, **SIZES)
+    assert pending_sequences(adopted) == [0, third[1], third[1] + 1]
+    adopted.close()
 
 
 def test_settling_syncing_and_rewriting_at_once_lose_nothing(journal: Journal) -> None:

@@ -9,8 +9,9 @@ import pytest
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.journal import Journal, Range
 from ingest.dataplane.journal_lock import JournalLocked
+from ingest.dataplane.ledger import Account
 from ingest.dataplane.replay import DAMAGED
-from ingest.dataplane.segments import HELD, MAGIC, PENDING
+from ingest.dataplane.segments import HELD, MAGIC, PENDING, Segment
 from tests.unit.dataplane.journal_world import (
     CHECKPOINTS_BYTES,
     MAX_BYTES,
@@ -18,6 +19,7 @@ from tests.unit.dataplane.journal_world import (
     SIZES,
     keep_ledger,
     pending,
+    pending_sequences,
     settle_pending,
     totals,
 )
@@ -234,6 +236,24 @@ def test_an_adopted_journal_is_adopted_again_when_its_adopter_dies(journal: Jour
     third.close()
 
 
+def test_an_adopter_keeps_the_settles_that_an_older_segment_needs(journal: Journal) -> None:
+    appended = fill(journal)
+    first, names = appended[0][0], sorted(path.name for path in journal.directory.glob("*.segment"))
+    journal.settle(appended[:1])  # its SETTLE is in the last segment
+    second = reopened(journal)
+
+    second.settle([(segment, at, 1) for segment, at in in_backlog(second) if segment.path.name != first.path.name])
+    third = reopened(second)
+
+    assert len(names) > 2
+    assert pending_sequences(third) == [sequence for segment, sequence, _ in appended[1:] if segment is first]
+    third.close()
+
+
+def in_backlog(journal: Journal) -> list[tuple[Segment, int]]:
+    return [(segment, accept.sequence + at) for segment, accept, indexes in journal.backlog() for at in indexes]
+
+
 def test_closing_twice_takes_nothing_from_the_next_owner(journal: Journal) -> None:
     journal.append("acme", 1, records(1))
     adopted = reopened(journal)
@@ -267,6 +287,18 @@ def test_a_journal_whose_totals_are_nowhere_else_stays_with_them(journal: Journa
     keep_ledger(adopted)
     adopted.close()
     assert not journal.directory.exists()
+
+
+def test_what_is_counted_and_not_written_yet_is_needed(journal: Journal) -> None:
+    journal.count(Account("acme", 1, received=1, rejections={"unknown_level": 1}))
+
+    before = journal.is_finished
+    journal.close()
+    adopted = Journal.adopt(journal.directory, **SIZES)
+
+    assert not before
+    assert totals(adopted).rejected == {"unknown_level": 1}
+    adopted.close()
 
 
 def test_a_closed_journal_takes_nothing_more(journal: Journal) -> None:
@@ -344,16 +376,21 @@ def test_a_file_of_another_format_is_set_aside_untouched(journal: Journal) -> No
     assert aside.read_bytes() == before
 
 
+@pytest.mark.parametrize("reserved", [0, SEGMENT_BYTES])
 @pytest.mark.parametrize("size", range(len(MAGIC) + 1))
-def test_a_process_that_died_while_it_made_a_segment_leaves_no_harm(journal: Journal, size: int) -> None:
+def test_a_process_that_died_while_it_made_a_segment_leaves_no_harm(journal: Journal, size: int, reserved: int) -> None:
     journal.append("acme", 1, records(2))
-    (journal.directory / f"{2:020d}-{1:08d}.segment").write_bytes(MAGIC[:size])
+    (journal.directory / f"{2:020d}-{1:08d}.segment").write_bytes(MAGIC[:size].ljust(reserved, b"\0"))
 
     adopted = reopened(journal)
 
     assert pending(adopted) == [b"value-0", b"value-1"]
     assert adopted.damaged_frames == 0
-    adopted.close()
+    settle_pending(adopted)
+    said = totals(adopted)
+    again = reopened(adopted)
+    assert (totals(again), said.delivered) == (said, 2)
+    again.close()
 
 
 # --- the lock --------------------------------------------------------------------------------------------------------

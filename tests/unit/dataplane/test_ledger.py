@@ -177,6 +177,23 @@ def test_the_next_owner_counts_in_the_same_minutes_though_a_clock_went_back(tmp_
     adopted.close()
 
 
+def test_what_was_forgotten_before_the_last_checkpoint_does_not_come_back(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    journal.append("acme", WALL_MS, records(1))
+    _, segment, sequence = journal.append("bolt", WALL_MS, records(1))
+    journal.settle([(segment, sequence, 1)])
+    keep_ledger(journal)
+    journal.append("acme", WALL_MS + MINUTE_MS, [("logs", 0, b"k", bytes(5_000), 0)])  # needs a segment of its own
+    expected = said(journal)
+
+    journal.close()
+    adopted = Journal.adopt(journal.directory, **SIZES)
+
+    assert [tenant for tenant, _ in expected] == ["acme", "acme"]
+    assert adopted.ledger.accounts == expected
+    adopted.close()
+
+
 def settle_all(journal: Journal) -> None:
     for segment in tuple(journal._segments):
         if segment.states:

@@ -1,6 +1,7 @@
 """A segment holds checksummed frames and one byte of state for each record; what is damaged is told, not guessed."""
 
 import os
+import resource
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,3 +131,20 @@ def test_the_counts_are_those_of_the_states(changes: list[tuple[int, int, int | 
         assert segment.unsettled == 10 - len(settled)
         assert segment.pending == segment.states.count(PENDING)
         assert segment.live_bytes >= 0
+
+
+def test_a_frame_of_which_the_disk_took_a_part_is_not_there(segment: Segment) -> None:
+    write(segment, 2)
+    end, (soft, hard) = segment.size_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (end + 20, hard))
+
+    try:
+        with pytest.raises(OSError, match="wrote 20 of"):
+            write(segment, 2, sequence=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert segment.size_bytes == end
+    assert segment.read(end)[0] is None
+    write(segment, 1, sequence=2)
+    assert len(list(segment.entries(segment.size_bytes))) == 2
