@@ -290,14 +290,16 @@ def test_a_journal_whose_totals_are_nowhere_else_stays_with_them(journal: Journa
 
 
 def test_what_is_counted_and_not_written_yet_is_needed(journal: Journal) -> None:
-    journal.count(Account("acme", 1, received=1, rejections={"unknown_level": 1}))
+    for received in (1, 2):
+        rejections = {"unknown_level": received}
+        journal.count(Account("acme", 1, received=received, rejections=rejections))
 
     before = journal.is_finished
     journal.close()
     adopted = Journal.adopt(journal.directory, **SIZES)
 
     assert not before
-    assert totals(adopted).rejected == {"unknown_level": 1}
+    assert totals(adopted).rejected == {"unknown_level": 3}
     adopted.close()
 
 
@@ -361,6 +363,21 @@ def test_a_frame_that_goes_bad_under_a_living_worker_is_given_up(journal: Journa
 
     assert (given_up, journal.unsettled) == (3, 0)
     assert totals(journal).discarded == {DAMAGED: 3}
+
+
+def test_behind_a_frame_that_went_bad_nothing_settled_becomes_pending_again(journal: Journal) -> None:
+    _, _, whole = journal.append("acme", 1, records(2))
+    _, segment, sequence = journal.append("acme", 1, records(3))
+    journal.mark(segment, sequence, range(3), PENDING)
+    os.pwrite(segment.fd, b"\xff", segment.places[1] + 10)
+
+    journal.give_up_damaged(segment, sequence)
+    journal.settle([(segment, whole, 1)])
+    adopted = reopened(journal)
+
+    assert pending(adopted) == [b"value-1"]
+    assert (totals(adopted).delivered, totals(adopted).discarded) == (1, {DAMAGED: 3})
+    adopted.close()
 
 
 def test_a_file_of_another_format_is_set_aside_untouched(journal: Journal) -> None:

@@ -161,6 +161,7 @@ def test_what_was_whole_survives_a_death_at_any_byte(steps: list[Step], share: f
 
         assert pending(adopted) == made.expected(name, cut)
         assert figures(totals(adopted)) == made.ledger(name, cut)
+        assert (adopted.damaged_frames, adopted.unsettled) == (0, totals(adopted).pending)
         adopted.close()
 
 
