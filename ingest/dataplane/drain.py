@@ -22,7 +22,7 @@ from ingest.dataplane.journal_lock import JournalLocked, orphans
 from ingest.dataplane.partitioning import UNASSIGNED
 from ingest.dataplane.policy import TopicPolicy
 from ingest.dataplane.segments import IN_FLIGHT, Accept, DamagedFrame, Record
-from ingest.dataplane.suspects import Suspects
+from ingest.dataplane.suspects import Suspects, give_up_damaged
 
 log = logging.getLogger(__name__)
 
@@ -184,10 +184,8 @@ class Drain:
             return None
         try:
             accept = journal.read(segment, sequence)
-        except DamagedFrame as error:
-            lost = journal.give_up_damaged(segment, sequence)
-            metrics.JOURNAL_DAMAGED_FRAMES.inc()
-            log.error("journal %s: %s; %d events are given up, its file will be set aside", journal.name, error, lost)
+        except DamagedFrame as damage:
+            give_up_damaged((journal, segment, sequence), damage)
             return None
         indexes = [index for index in segment.pending_of(accept) if _topic(accept, index) == flow.topic]
         size_bytes = len(indexes) * segment.sizes_bytes[segment.index_of(sequence)]

@@ -3,6 +3,7 @@
 Data plane. The lane and the drain make these and produce; reports run on the poll thread, and only count.
 """
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -13,7 +14,9 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from ingest.dataplane.acks import Acknowledgements, Place
 from ingest.dataplane.flow import Flow
 from ingest.dataplane.journal import Origin
-from ingest.dataplane.segments import Record
+from ingest.dataplane.segments import SETTLED, DamagedFrame, Record
+
+log = logging.getLogger(__name__)
 
 Produce = Callable[..., None]
 """librdkafka's: never blocks, raises BufferError when its queue is full and KafkaException when it will not take it."""
@@ -72,6 +75,13 @@ class InFlight:
     def origin(self) -> Origin:
         """Where its records are in which journal."""
         return self.journal, self.segment, self.sequence
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of its records are settled, which another instance's reports may have done."""
+        first = self.sequence - self.segment.first_sequence
+        states = self.segment.states
+        return all(states[first + index] == SETTLED for index in self.indexes)
 
     def produce(self, produce: Produce, records: Sequence[Record | None], accepted_wall_ms: int) -> Sequence[int]:
         """Hand the records over in order; returns the indexes that librdkafka's queue had no room for. A record's own
@@ -137,7 +147,11 @@ class InFlight:
         missing = Counter(value for _, value, index in self.failures if index is None)
         if missing:
             errors = {value: error for error, value, _ in self.failures}
-            records = self.journal.read(self.segment, self.sequence).records
+            try:
+                records = self.journal.read(self.segment, self.sequence).records
+            except (DamagedFrame, OSError) as damage:
+                log.error("journal %s: %s; all records of a call that failed are sent again", self.journal.name, damage)
+                return dict.fromkeys(self.indexes, self.failures[0][0])
             for index in self.indexes:
                 record = records[index]
                 if record is not None and missing[record[3]] and index not in failed:

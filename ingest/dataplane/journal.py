@@ -159,6 +159,8 @@ class Journal:
         Without room for the record the ranges are settled in memory only: a crash then sends them again, which is
         allowed, while keeping the segments would fill the disk for good, which is not."""
         with self._lock:
+            if not self._segments:
+                return 0  # closed: its next owner sends what was not settled
             merged, settled = merge(ranges), Counter[int]()
             accounts: dict[int, Account] = {}
             for segment, first, size in merged:

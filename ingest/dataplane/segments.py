@@ -291,6 +291,7 @@ class Segment:
     def dispose(self) -> None:
         """Close the file; remove it, or set it aside when part of it could not be read."""
         os.close(self.fd)
+        self.fd = -1  # the number may soon be another file's
         if self.is_damaged:
             self.path.rename(self.path.with_suffix(".damaged"))
         else:

@@ -86,8 +86,8 @@ class Settlements:
             in_flight.is_settled = True
             if not in_flight.is_abandoned:
                 self._done(in_flight)
-            if not in_flight.indexes:
-                continue
+            if not in_flight.indexes or (in_flight.failures and in_flight.is_over):
+                continue  # of what is settled the file may be gone, with which it could be told what has failed
             failed = self._failed(in_flight) if in_flight.failures else {}
             if not failed:
                 self._succeeded(in_flight)

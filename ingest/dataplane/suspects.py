@@ -4,6 +4,7 @@ Data plane. Brokers refuse a whole batch for one bad record, so its neighbours c
 try. The poll thread adds, the drain's thread tries and gives up. What is here is HELD in the journal.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,8 +18,10 @@ from ingest.dataplane.flow import Flow
 from ingest.dataplane.in_flight import InFlight
 from ingest.dataplane.journal import Journal, Origin, Range
 from ingest.dataplane.ledger import Ending
-from ingest.dataplane.segments import HELD, Accept
+from ingest.dataplane.segments import HELD, Accept, DamagedFrame
 from ingest.dataplane.undeliverable import DeliveryAttempt, Undeliverable
+
+log = logging.getLogger(__name__)
 
 # The waits before each try alone; whoever fails the last one becomes a dead letter.
 WAITS_S = (0.1, 0.2, 0.4)
@@ -119,11 +122,26 @@ class Suspects:
 
     def _deal_with(self, suspect: Suspect) -> bool:
         journal, segment, sequence = suspect.origin
-        accept = journal.read(segment, sequence)
+        try:
+            accept = journal.read(segment, sequence)
+        except DamagedFrame as damage:
+            give_up_damaged(suspect.origin, damage)
+            return True
+        except OSError:
+            log.exception("journal %s: a refused event cannot be read; it is tried again", journal.name)
+            return False
         if len(suspect.attempts) <= len(WAITS_S):
             self._tried[suspect.identity] = suspect.attempts
             return self._try_alone(suspect.flow, suspect.origin, accept, suspect.index)
         return self._offer(_undeliverable(suspect, accept))
+
+
+def give_up_damaged(origin: Origin, damage: DamagedFrame) -> None:
+    """An ACCEPT cannot be read any more, so nothing of it can be sent or kept."""
+    journal, segment, sequence = origin
+    lost = journal.give_up_damaged(segment, sequence)
+    metrics.JOURNAL_DAMAGED_FRAMES.inc()
+    log.error("journal %s: %s; %d events are given up, its file will be set aside", journal.name, damage, lost)
 
 
 def keep(kept: list[Undeliverable]) -> None:

@@ -1,15 +1,19 @@
 """A bad record fails its whole batch: its neighbours arrive, and it alone becomes a dead letter, and not at once."""
 
+import os
 from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError
 
 from ingest.dataplane.faults import Fault
+from ingest.dataplane.flows import BACK_OFF_S
+from ingest.dataplane.replay import DAMAGED
 from ingest.dataplane.segments import HELD
 from ingest.dataplane.suspects import OFFER_AGAIN_S, TRIES_PER_VISIT, WAITS_S, keep
 from tests.unit.dataplane.drain_world import TIMED_OUT, World
 from tests.unit.dataplane.journal_world import totals
+from tests.unit.dataplane.world import NOW_WALL_MS, records
 
 TOO_LARGE = KafkaError.MSG_SIZE_TOO_LARGE
 
@@ -181,3 +185,57 @@ def test_what_was_parked_for_too_long_says_why_it_was(world: World) -> None:
 
     (letter,) = world.letters
     assert "authorization" in letter.attempts[-1].detail
+
+
+# --- a disk that fails -----------------------------------------------------------------------------------------------
+def test_a_suspect_that_cannot_be_read_any_more_is_given_up_and_keeps_nobody(world: World) -> None:
+    world.send("logs", "logs")
+    refuse_batch(world)
+    segment = world.journal.segment_of(0)
+    assert segment is not None
+    os.pwrite(segment.fd, b"\xff", segment.places[0] + 10)
+    world.flows.wait(world.flows.of("bolt", "logs"), world.journal.append("bolt", NOW_WALL_MS, records(1)), [0])
+
+    world.pass_time(WAITS_S[0])
+    world.drain.visit_all()
+
+    assert [message.value() for message, _, _ in world.kafka.queue] == [b"value-0"]
+    assert len(world.suspects) == 0
+    assert totals(world.journal).discarded == {DAMAGED: 2}
+
+
+def test_a_suspect_that_cannot_be_read_now_is_tried_again(world: World) -> None:
+    world.send("logs")
+    refuse_batch(world)
+    segment = world.journal.segment_of(0)
+    assert segment is not None
+    disk = os.dup(segment.fd)
+    directory = os.open(world.root, os.O_RDONLY)
+    os.dup2(directory, segment.fd)  # which no disk lets one read
+    world.pass_time(WAITS_S[0])
+    world.drain.visit_all()
+
+    os.dup2(disk, segment.fd)
+    world.pass_time(OFFER_AGAIN_S)
+    world.drain.visit_all()
+
+    assert [message.value() for message, _, _ in world.alone.queue] == [b"0"]
+    os.close(disk)
+    os.close(directory)
+
+
+def test_of_a_failed_call_that_cannot_be_looked_up_everything_comes_back(world: World) -> None:
+    world.send("logs", "logs")
+    world.send("audit")
+    segment = world.journal.segment_of(0)
+    assert segment is not None
+    os.pwrite(segment.fd, b"\xff", segment.places[0] + 10)
+
+    world.kafka.fail(TIMED_OUT)
+    world.kafka.acknowledge_all()
+    world.settle()
+
+    assert (world.journal.pending, world.journal.unsettled) == (2, 2)
+    world.pass_time(BACK_OFF_S)
+    world.drain.visit_all()
+    assert (totals(world.journal).discarded, totals(world.journal).delivered) == ({DAMAGED: 2}, 1)
