@@ -91,6 +91,78 @@ def test_a_disk_that_fails_is_told_to_who_waits_and_tried_again_by_the_next() ->
     assert disk.syncs == 2
 
 
+def test_everybody_who_waits_for_a_disk_that_fails_is_told() -> None:
+    disk, told = Disk(), list[str]()
+    disk.fails = True
+    disk.written = 8
+    commit = GroupCommit(disk.sync)
+    threads = [waiting(commit, number, told) for number in range(1, 9)]
+    assert disk.begun.wait(20)
+
+    disk.may_end.set()
+    for thread in threads:
+        thread.join(20)
+    disk.fails = False
+    commit.wait(8)
+
+    assert told == ["journal_unwritable"] * 8
+
+
+def test_what_is_written_after_a_sync_began_is_not_taken_for_synced() -> None:
+    disk, told = Disk(), list[str]()
+    commit = GroupCommit(disk.sync)
+    disk.written = 1
+    first = waiting(commit, 1, told)
+    assert disk.begun.wait(20)
+
+    disk.written = 2
+    disk.may_end.set()
+    first.join(20)
+    disk.may_end.clear()
+    disk.begun.clear()
+    second = waiting(commit, 2, told)
+    has_begun = disk.begun.wait(20)
+
+    assert (has_begun, told) == (True, ["synced"])
+    disk.may_end.set()
+    second.join(20)
+    assert told == ["synced"] * 2
+
+
+class GoesAway(threading.Thread):
+    """Settles requests in the journal, so that segments go, for as long as somebody syncs it."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self.journal, self.is_over = journal, threading.Event()
+        self.at = 0  # which of the segments it has come to
+
+    def run(self) -> None:
+        while not self.is_over.is_set():
+            _, segment, sequence = self.journal.append("acme", 1, [("logs", 0, b"k", bytes(1_500), 0)])
+            self.journal.settle([(segment, sequence, 1)])
+            self.at = segment.ordinal
+
+
+def test_segments_may_go_while_they_are_brought_to_the_disk(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    first = journal.append("acme", 1, records(1))[1].path
+    settling = GoesAway(journal)
+    settling.start()
+
+    synced = [0]
+    while settling.is_alive() and settling.at < 20:
+        synced.append(journal.sync())
+    settling.is_over.set()
+    settling.join(20)
+
+    assert settling.at >= 20
+    assert synced == sorted(synced)
+    assert first.exists()
+    assert journal.sync() == journal.written
+    journal.close()
+
+
 def test_a_journal_says_how_much_of_it_the_disk_has(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, **SIZES)
     journal.append("acme", 1, records(1))
