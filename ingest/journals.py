@@ -4,6 +4,7 @@ Control plane; the commands' process. It reads what a living worker writes, so w
 """
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -91,14 +92,15 @@ def waiting(directory: Path, segment_bytes: int) -> Iterator[WaitingEvent]:
                         yield WaitingEvent(accept.sequence + index, accept.tenant, accept.accepted_wall_ms, record)
 
 
-def requeue(file: Path, root: Path, *, segment_bytes: int, max_bytes: int) -> tuple[str, int]:
+def requeue(file: Path, root: Path, *, segment_bytes: int) -> tuple[str, int]:
     """Put every event that can be read in a file into a new journal, which the next worker that looks takes over.
     Returns the journal's name and the number of events. Those that were delivered before are sent again under the same
     eventId. Raises CannotRequeue."""
     accepts = list(_readable(file))
     if not accepts:
         raise CannotRequeue(f"nothing in {file} can be read as a journal's segment")
-    journal, count = Journal.create(root, segment_bytes=segment_bytes, max_bytes=max_bytes), 0
+    # Bounds are for what senders bring: this was accepted before, and must not be refused for a tenant's share.
+    journal, count = Journal.create(root, segment_bytes=segment_bytes, max_bytes=sys.maxsize), 0
     for accept in accepts:
         records = [record for record in accept.records if record is not None]
         journal.append(accept.tenant, accept.accepted_wall_ms, records, policy_version=accept.policy_version)

@@ -96,7 +96,9 @@ class Segment:
         self.places = array("Q")
         self.sizes_bytes = array("L")
         self.accounts: list[Account] = []
-        self.ordinal = int(path.stem.partition("-")[2])
+        # A file that was saved from elsewhere may have any name.
+        ordinal = path.stem.partition("-")[2]
+        self.ordinal = int(ordinal) if ordinal.isdecimal() else 0
         self.size_bytes = len(MAGIC)
         self.live_bytes = 0
         # What of it was live when it was rewritten last.

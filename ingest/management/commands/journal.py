@@ -128,12 +128,7 @@ class Command(BaseCommand):
 
     def _requeue(self, options: dict[str, Any]) -> None:
         try:
-            name, events = journals.requeue(
-                options["file"],
-                _root(),
-                segment_bytes=_segment_bytes(),
-                max_bytes=settings.FOREBAY_JOURNAL_MAX_BYTES,
-            )
+            name, events = journals.requeue(options["file"], _root(), segment_bytes=_segment_bytes())
         except (CannotRequeue, OSError) as error:
             raise CommandError(str(error)) from error
         except Unavailable as error:
