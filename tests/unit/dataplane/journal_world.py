@@ -1,6 +1,7 @@
 """What the tests of the journal have in common: small segments, what is pending in one, its ledger kept elsewhere."""
 
-from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal
+from ingest.dataplane.errors import Unavailable
+from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal, Range
 from ingest.dataplane.ledger import Account
 
 # Room for a few small requests before the part that is kept for SETTLEs.
@@ -41,3 +42,20 @@ def totals(journal: Journal) -> Account:
     for account in journal.ledger.accounts.values():
         total.add(account)
     return total
+
+
+def fill(journal: Journal, value_bytes: int = 500) -> list[Range]:
+    """Appends one-record requests until the journal is full."""
+    appended = []
+    try:
+        while True:
+            _, segment, sequence = journal.append("acme", 1, [("logs", 0, b"k", bytes(value_bytes), 0)])
+            appended.append((segment, sequence, 1))
+    except Unavailable:
+        return appended
+
+
+def reopened(journal: Journal) -> Journal:
+    """The same directory with its next owner."""
+    journal.close()
+    return Journal.adopt(journal.directory, **SIZES)
