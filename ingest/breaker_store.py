@@ -104,18 +104,13 @@ def standings(redis: Redis) -> list[SharedStanding]:
 def transitions(redis: Redis, count: int = 50) -> list[RecordedTransition]:
     """The last moves of all breakers, newest first."""
     found = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrevrange(_TRANSITIONS, count=count))
-    return [
-        RecordedTransition(
-            topic=topic_of(entry[b"breaker"]),
-            old=State(entry[b"from"].decode()),
-            new=State(entry[b"to"].decode()),
-            at_wall_ms=int(number.partition(b"-")[0]),
-            cause=entry[b"cause"].decode(),
-            by=entry[b"by"].decode(),
-            worker=entry[b"worker"].decode(),
-        )
-        for number, entry in found
-    ]
+    return [_recorded(number, entry) for number, entry in found]
+
+
+def transitions_after(redis: Redis, number: str, count: int) -> list[tuple[str, RecordedTransition]]:
+    """The moves that came after one, by their numbers in the stream, oldest first; all there are after `0`."""
+    found = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrange(_TRANSITIONS, f"({number}", count=count))
+    return [(number.decode(), _recorded(number, entry)) for number, entry in found]
 
 
 def field_of(topic: str) -> str:
@@ -126,6 +121,18 @@ def field_of(topic: str) -> str:
 def topic_of(field: bytes) -> str:
     """The way back."""
     return field.decode().removeprefix("topic:") if field != CLUSTER.encode() else ""
+
+
+def _recorded(number: bytes, entry: dict[bytes, bytes]) -> RecordedTransition:
+    return RecordedTransition(
+        topic=topic_of(entry[b"breaker"]),
+        old=State(entry[b"from"].decode()),
+        new=State(entry[b"to"].decode()),
+        at_wall_ms=int(number.partition(b"-")[0]),
+        cause=entry[b"cause"].decode(),
+        by=entry[b"by"].decode(),
+        worker=entry[b"worker"].decode(),
+    )
 
 
 def _shared(topic: str, found: dict[bytes, bytes]) -> SharedStanding:

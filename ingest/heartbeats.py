@@ -41,7 +41,13 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     journal_used_bytes: int = 0
     journal_max_bytes: int = 0
     queue_utilisation_ratio: float = 0.0
+    version: str = ""
+    accepted_last_minute_events: float = 0
+    rejected_last_minute_events: float = 0
+    throttled_last_minute_requests: float = 0
     produce_p99_ms: float | None = None  # over the last minute; None while too little was acknowledged in it
+    # Acknowledgements of the last minute by upper bound in seconds: percentiles of all workers come from their sum.
+    produce_last_minute_up_to: dict[str, float] = {}
     delivered_last_minute_events: float = 0
     delivery_errors_last_minute: float = 0
     delivered_events: float = 0

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import redis
 from django.conf import settings
 
+from forebay import VERSION
 from ingest.alerts.shown import SHOW_S, show_open_alerts
 from ingest.breaker_board import BreakerBoard
 from ingest.chores import Chore
@@ -23,10 +24,12 @@ from ingest.dataplane.last_minute import LastMinute
 from ingest.dataplane.policy import Snapshot
 from ingest.dataplane.recent import BUSIEST_TENANTS, SAMPLE_EVENTS, RecentEvents, recent_key
 from ingest.dataplane.tally import flush_all
+from ingest.dataplane.throttles import Throttles
 from ingest.engine import Engine
 from ingest.heartbeats import Heartbeat
 from ingest.ledger.publisher import LedgerPublisher
 from ingest.parked import ParkedEntry, publish_parked
+from ingest.tenant_minutes import tenant_minutes_add
 from tenants.api_keys import LAST_USED_HASH
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ class Reported(Protocol):
     board: BreakerBoard
     redis: redis.Redis
     recent: RecentEvents
+    throttles: Throttles
     key_uses: dict[int, float]
 
     @property
@@ -89,6 +93,7 @@ class Reports:
         root = engine.journal.directory.parent
         disk = shutil.disk_usage(root)
         return {
+            "version": VERSION,
             "snapshot_version": snapshot.header.version if snapshot else None,
             "snapshot_age_s": round(_age_s(snapshot), 3) if snapshot else None,
             "in_flight_events": len(engine.producer),
@@ -163,10 +168,12 @@ class Reports:
         _unless_away(lambda: publish_parked(self._worker.redis, self._name, entries))
 
     def _publish_recent(self) -> None:
-        taken = self._worker.recent.take()
-        if not taken:
+        taken, throttled = self._worker.recent.take(), self._worker.throttles.take()
+        if not taken and not throttled:
             return
         pipe = self._worker.redis.pipeline(transaction=False)
+        events = {tenant: recent.count for tenant, recent in taken.items()}
+        tenant_minutes_add(pipe, events, throttled, time.time())
         for tenant, recent in taken.items():
             pipe.zincrby(BUSIEST_TENANTS, recent.count, tenant)
             pipe.lpush(recent_key(tenant), *recent.sample)

@@ -37,6 +37,7 @@ from ingest.dataplane.recent import RecentEvents
 from ingest.dataplane.routing import Defaults
 from ingest.dataplane.snapshot_file import SnapshotFile
 from ingest.dataplane.suspects import keep
+from ingest.dataplane.throttles import Throttles
 from ingest.deadletters import DeadLetterWriter
 from ingest.engine import Engine
 from ingest.quarantine import open_quarantine
@@ -69,6 +70,7 @@ class Worker:
         self.address_limits = AddressLimits(self.redis, process_count=process_count)
         self.key_uses: dict[int, float] = {}
         self.recent = RecentEvents()
+        self.throttles = Throttles()
         self.ack_budget = AckBudget(settings.FOREBAY_THREADS)
         self.anonymous_requests_per_s = settings.FOREBAY_ANONYMOUS_REQUESTS_PER_S
         self.trusted_proxies = networks(settings.FOREBAY_TRUSTED_PROXIES)

@@ -1,10 +1,11 @@
-"""Control plane: who may send, and how much. Owns plans, tenants, API keys and the version of it all.
+"""Control plane: who may send, and how much. Owns plans, tenants, API keys, the version of it
+all, and the record of who did what.
 
 Nothing on the event path reads these tables: the snapshot builder does, whenever the version moves.
 """
 
 import time
-from typing import Self
+from typing import Any, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
@@ -193,3 +194,38 @@ class ControlPlaneVersion(models.Model):
     def current(cls) -> int:
         row: Self | None = cls.objects.filter(pk=1).first()
         return row.version if row else 0
+
+
+class AuditEntry(models.Model):
+    """What somebody did in the console or by command. Rows are only ever added; PostgreSQL refuses anything else."""
+
+    at = models.DateTimeField("when", default=timezone.now, editable=False, db_index=True)
+    by = models.CharField("who", max_length=150)
+    action = models.CharField("what", max_length=60, help_text="Such as tenant.suspend or rules.publish.")
+    target = models.CharField("of what", max_length=400)
+    before = models.JSONField(null=True, blank=True)
+    after = models.JSONField(null=True, blank=True)
+    reason = models.CharField("why", max_length=500, blank=True)
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name_plural = "audit log"
+        permissions = [("export_auditentry", "Can export the audit log")]
+        indexes = [
+            models.Index(fields=("by", "-id"), name="audit_by_person"),
+            models.Index(fields=("action", "-id"), name="audit_by_action"),
+            models.Index(fields=("target", "-id"), name="audit_by_target"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.target} by {self.by}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Raises TypeError for a row that is there already."""
+        if not self._state.adding:
+            raise TypeError("an audit entry is never changed")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises TypeError: what was done stays on record."""
+        raise TypeError("an audit entry is never deleted")

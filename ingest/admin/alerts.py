@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from ingest.alerts.incidents import incident_acknowledge
 from ingest.alerts.kinds import runbook_link
 from ingest.models import Incident, Notification
+from tenants.console import ConsoleAdmin, ReadOnlyInline
 
 
 class IsOpen(admin.SimpleListFilter):
@@ -28,17 +29,12 @@ class IsOpen(admin.SimpleListFilter):
         return queryset if wanted is None else queryset.filter(ended_at__isnull=wanted == "open")
 
 
-class NotificationInline(admin.TabularInline):  # type: ignore[type-arg]  # it takes no parameter at run time
+class NotificationInline(ReadOnlyInline):
     """Who was told when; or why not yet, and when it is tried again."""
 
     model = Notification
     fields = ("event", "channel", "sent_at", "attempts", "last_error", "tried_next_at")
     readonly_fields = fields
-    can_delete = False
-    extra = 0
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display
     def tried_next_at(self, notification: Notification) -> Any:
@@ -46,7 +42,7 @@ class NotificationInline(admin.TabularInline):  # type: ignore[type-arg]  # it t
 
 
 @admin.register(Incident)
-class IncidentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
+class IncidentAdmin(ConsoleAdmin):
     """What is not as it should be, and what was."""
 
     list_display = ("kind", "about", "since", "ended", "told_at", "acknowledged_by")

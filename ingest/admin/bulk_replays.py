@@ -14,6 +14,7 @@ from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.selection import criteria_from
 from ingest.dead_letters.sending import topics_of_cluster
 from ingest.models import BulkReplay, BulkStatus
+from tenants.console import ConsoleAdmin
 
 STEPS = {
     "start": bulks.bulk_start,
@@ -42,7 +43,7 @@ _SHOWN = (
 
 
 @admin.register(BulkReplay)
-class BulkReplayAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
+class BulkReplayAdmin(ConsoleAdmin):
     """A plan is made here or from the list of dead letters; the Celery worker carries it out."""
 
     form = BulkReplayForm

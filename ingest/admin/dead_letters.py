@@ -20,6 +20,7 @@ from ingest.dead_letters.decisions import letters_discard, letters_replay
 from ingest.dead_letters.editing import EditRefused, event_text, letter_edit
 from ingest.dead_letters.selection import letters_by_cause, letters_export
 from ingest.models import DeadLetter, DeadLetterAttempt
+from tenants.console import ConsoleAdmin, ReadOnlyInline
 
 CAUSES_SHOWN = 10
 IDS_AT_ONCE = 1_000
@@ -34,24 +35,16 @@ _FILTERS = {
 }
 
 
-class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]  # it takes no parameter at run time
+class AttemptInline(ReadOnlyInline):
     """What was tried, to look at only."""
 
     model = DeadLetterAttempt
     fields = ("at", "result", "code", "detail", "by")
     readonly_fields = fields
-    can_delete = False
-    extra = 0
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
+class DeadLetterAdmin(ConsoleAdmin):
     """Nothing is added or deleted by hand: workers write letters, the retention deletes them."""
 
     list_display = ("event_id", "state", "tenant", "topic", "cause", "dead_at", "attempts_made", "next_attempt_at")

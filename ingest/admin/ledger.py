@@ -1,25 +1,11 @@
 """The operators' view of the ledger: what became of events by minute and hour, and the journals it comes from."""
 
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
 
 from ingest.ledger.lost import is_missing
 from ingest.models import JournalState, LedgerHour, LedgerMinute
 from ingest.models.ledger import LedgerTotals
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
-    """Only the workers know what to write here."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+from tenants.console import ReadOnlyAdmin
 
 
 class TotalsAdmin(ReadOnlyAdmin):

@@ -3,15 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from redis import Redis, RedisError
+from redis import RedisError
 
 from ingest.breaker_store import SharedStanding, standings
 from ingest.models import Override
 from ingest.parked import read_parked
-from tenants.admin import VersionedAdmin
+from ingest.shared_redis import shared_redis
+from tenants.console import VersionedAdmin
 
 
 @admin.register(Override)
@@ -42,11 +42,8 @@ class OverrideAdmin(VersionedAdmin):
 
 
 def _as_it_stands() -> dict[str, Any]:
-    timeout_s = settings.FOREBAY_REDIS_TIMEOUT_MS / 1000
     try:
-        with Redis.from_url(
-            settings.FOREBAY_REDIS_URL, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
-        ) as client:
+        with shared_redis() as client:
             breakers = [(shared, _since(shared)) for shared in standings(client)]
             parked = [(entry, _moment(entry.since_wall_ms)) for entry in read_parked(client)]
             return {"breakers": breakers, "parked": parked}

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from ingest.dataplane.errors import EventRejected
 from ingest.models import QuarantinedEvent
+from tenants.console import ConsoleAdmin
 from tenants.models import Quarantine, Tenant
 
 _MOST_TENANTS = 200
@@ -39,7 +40,7 @@ class CodeFilter(admin.SimpleListFilter):
 
 
 @admin.register(QuarantinedEvent)
-class QuarantinedEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
+class QuarantinedEventAdmin(ConsoleAdmin):
     """Nothing here can be changed: it is what somebody sent."""
 
     list_display = ("received_at", "tenant", "code", "what", "size_bytes", "index", "correlation_id")

@@ -8,10 +8,7 @@ from django.http import HttpRequest
 
 from ingest.forms import RoutingRuleForm
 from ingest.models import RoutingRule
-from tenants.admin import VersionedAdmin
-
-admin.site.site_header = admin.site.site_title = "Forebay"
-admin.site.index_title = "Console"
+from tenants.console import VersionedAdmin
 
 
 @admin.register(RoutingRule)

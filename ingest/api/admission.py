@@ -34,7 +34,7 @@ def admit(meta: Mapping[str, Any], worker: Worker, scope: str, peer_address: str
     if limit:
         refusal = worker.address_limits.admit(peer_address, str(caller.key.key_id), limit)
         if refusal is not None:
-            raise quota_refused(refusal, caller.tenant.name)
+            raise quota_refused(refusal, caller.tenant.name, is_body_unread=True)
     return caller
 
 

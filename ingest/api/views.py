@@ -77,9 +77,8 @@ class LaneView(APIView):
         try:
             answer = self._respond(environ, correlation)
         except Refused as refused:
-            if isinstance(refused, Throttled) and refused.tenant:
-                length = environ.get("CONTENT_LENGTH", "")
-                body.discard(environ["wsgi.input"], length, worker().body_budget, refused.tenant)
+            if isinstance(refused, Throttled):
+                _throttled(environ, refused)
             answer = problem(refused)
         except Exception:
             log.exception("request %s failed", correlation)
@@ -110,7 +109,7 @@ class LaneView(APIView):
         allowance = node.book.allowance(tenant.name, tenant.quota, str(caller.key.key_id), caller.key.quota)
         refusal = allowance.exhausted()
         if refusal is not None:
-            raise quota_refused(refusal, tenant.name)
+            raise quota_refused(refusal, tenant.name, is_body_unread=True)
 
         max_bytes = node.body_max_bytes
         node.body_budget.take(tenant.name)
@@ -167,6 +166,15 @@ class LaneView(APIView):
                 answer = Answer(*form.answer(outcome))
                 once.keep(outcome, answer)
             return msgspec.structs.replace(answer, headers=((HEADER, once.status),)) if once.status else answer
+
+
+def _throttled(environ: Environ, refused: Throttled) -> None:
+    """Operators see who is limited; a sender that comes back keeps its connection."""
+    node = worker()
+    node.throttles.add(refused)
+    if refused.is_body_unread:
+        length = environ.get("CONTENT_LENGTH", "")
+        body.discard(environ["wsgi.input"], length, node.body_budget, refused.tenant)
 
 
 def _quarantine(

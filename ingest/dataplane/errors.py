@@ -144,11 +144,12 @@ class UnsupportedMedia(Refused):
 class Throttled(Refused):
     """A quota or a limit per client address is used up; `retry_after_s` says when to come back.
 
-    `tenant` is set where a known sender was throttled before its body was read."""
+    `tenant` is empty where nobody knows who sends; `is_body_unread` where that still lies in the connection."""
 
     status = 429
     codes = frozenset({"quota_exceeded", "address_limit_exceeded"})
     tenant = ""
+    is_body_unread = False
 
     def __init__(self, code: str, detail: str, *, retry_after_s: float, **extra: Any) -> None:
         super().__init__(code, detail, **extra)
@@ -199,9 +200,8 @@ REFUSALS: tuple[type[Refused], ...] = (
 )
 
 
-def quota_refused(refusal: Refusal, tenant: str = "") -> Refused:
-    """What the sender is told when a limit said no: which one, how much of it is used, when to come back. `tenant` is
-    named where the body has not been read yet."""
+def quota_refused(refusal: Refusal, tenant: str = "", *, is_body_unread: bool = False) -> Refused:
+    """What the sender is told when a limit said no: which one, how much of it is used, when to come back."""
     told = {
         "scope": refusal.scope,
         "what": refusal.what,
@@ -217,5 +217,5 @@ def quota_refused(refusal: Refusal, tenant: str = "") -> Refused:
     code = "address_limit_exceeded" if refusal.scope is Scope.ADDRESS else "quota_exceeded"
     detail = f"The limit of {refusal.limit} {name} is used up; come back in {refusal.reset_s:.3f} s"
     throttled = Throttled(code, detail, retry_after_s=refusal.reset_s, **told)
-    throttled.tenant = tenant
+    throttled.tenant, throttled.is_body_unread = tenant, is_body_unread
     return throttled

@@ -18,6 +18,7 @@ STEP_S = 5.0
 P99_MIN_OBSERVATIONS = 20
 # A missing or forbidden topic is parked and has its own alert; a purged record is nobody's fault.
 ERROR_FAULTS = frozenset({"cluster", "record", "fatal"})
+THROTTLED = frozenset({"429"})
 
 
 class Growth:
@@ -67,43 +68,62 @@ class LastMinute:
         self,
         now_s: Callable[[], float],
         *,
+        events_accepted: Counter = metrics.EVENTS_ACCEPTED,
+        events_rejected: Counter = metrics.EVENTS_REJECTED,
+        http_requests: Counter = metrics.HTTP_REQUESTS,
         produce_seconds: Histogram = metrics.PRODUCE_SECONDS,
         events_delivered: Counter = metrics.EVENTS_DELIVERED,
         delivery_errors: Counter = metrics.DELIVERY_ERRORS,
     ) -> None:
+        self._events_accepted = events_accepted
+        self._events_rejected = events_rejected
+        self._http_requests = http_requests
         self._produce_seconds = produce_seconds
         self._events_delivered = events_delivered
         self._delivery_errors = delivery_errors
         self._growth = Growth(now_s)
 
-    def take(self) -> dict[str, float | None]:
+    def take(self) -> dict[str, float | dict[str, float] | None]:
         """Fields of WorkerStatus."""
-        delivered, errors = _total(self._events_delivered), _total(self._delivery_errors, ERROR_FAULTS)
+        delivered, errors = _total(self._events_delivered), _total(self._delivery_errors, "fault", ERROR_FAULTS)
         buckets = _bucket_totals(self._produce_seconds)
-        grown = self._growth.take({"delivered": delivered, "errors": errors, **buckets})
+        totals = {
+            "accepted": _total(self._events_accepted),
+            "rejected": _total(self._events_rejected),
+            "throttled": _total(self._http_requests, "status", THROTTLED),
+            "delivered": delivered,
+            "errors": errors,
+        }
+        grown = self._growth.take({**totals, **buckets})
+        up_to = {bound: grown[bound] for bound in buckets}
         return {
+            "accepted_last_minute_events": grown["accepted"],
+            "rejected_last_minute_events": grown["rejected"],
+            "throttled_last_minute_requests": grown["throttled"],
             "delivered_events": delivered,
             "delivery_errors": errors,
             "delivered_last_minute_events": grown["delivered"],
             "delivery_errors_last_minute": grown["errors"],
-            "produce_p99_ms": _p99_ms({float(bound): grown[bound] for bound in buckets}),
+            "produce_last_minute_up_to": up_to,
+            "produce_p99_ms": percentile_ms(up_to, 0.99),
         }
 
 
-def _p99_ms(up_to: Mapping[float, float]) -> float | None:
-    """`up_to` is upper bound -> observations up to it."""
-    bounds = sorted(up_to)
-    cumulative = [up_to[bound] for bound in bounds]
+def percentile_ms(up_to: Mapping[str, float], share: float) -> float | None:
+    """`up_to` is upper bound in seconds, as a metric writes it -> observations up to it. None of too few."""
+    sorted_up_to = sorted((float(bound), count) for bound, count in up_to.items())
+    bounds, cumulative = [bound for bound, _ in sorted_up_to], [count for _, count in sorted_up_to]
     if not bounds or cumulative[-1] < P99_MIN_OBSERVATIONS:
         return None
     counts = [here - before for before, here in pairwise([0.0, *cumulative])]
-    p99_s = percentile(bounds, counts, 0.99)
-    return None if p99_s is None else p99_s * 1000
+    seconds = percentile(bounds, counts, share)
+    return None if seconds is None else seconds * 1000
 
 
-def _total(counter: Counter, faults: frozenset[str] | None = None) -> float:
+def _total(counter: Counter, label: str = "", values: frozenset[str] = frozenset()) -> float:
+    """Of all its children, or of those whose label has one of the values."""
     samples = (sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total"))
-    return sum(sample.value for sample in samples if faults is None or sample.labels["fault"] in faults)
+    return sum(sample.value for sample in samples if not label or sample.labels[label] in values)
 
 
 def _bucket_totals(histogram: Histogram) -> dict[str, float]:

@@ -90,7 +90,7 @@ class Pipeline:
             raise self._counted(arrival, received, TooLarge("too_many_events", detail))
         refusal = arrival.allowance.charge(received, len(body))
         if refusal is not None:
-            raise self._counted(arrival, received, quota_refused(refusal))
+            raise self._counted(arrival, received, quota_refused(refusal, caller.tenant.name))
 
         received_wall_ms = time.time_ns() // 1_000_000
         received_at = rfc3339(received_wall_ms)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from redis import Redis, RedisError
+
+from ingest.shared_redis import shared_redis as workers_redis
 
 
 def add_who_and_why(parser: CommandParser) -> None:
@@ -26,13 +27,11 @@ def _user() -> str:
 @contextmanager
 def shared_redis() -> Iterator[Redis]:
     """What the workers say to each other; one line where it cannot be read."""
-    timeout_s = settings.FOREBAY_REDIS_TIMEOUT_MS / 1000
-    client = Redis.from_url(settings.FOREBAY_REDIS_URL, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    with client:
-        try:
+    try:
+        with workers_redis() as client:
             yield client
-        except RedisError as error:
-            raise CommandError(f"Redis does not answer, and what the workers say is there: {error}") from error
+    except RedisError as error:
+        raise CommandError(f"Redis does not answer, and what the workers say is there: {error}") from error
 
 
 def moment(wall_ms: int) -> str:

@@ -10,10 +10,11 @@ from ingest.models.dead_letters import (
     LetterStatus,
     ReplayRoute,
 )
+from ingest.models.history import BreakerTransition, PlatformMinute
 from ingest.models.ledger import JournalState, LedgerHour, LedgerMinute, LedgerTotals
 from ingest.models.overrides import BREAKER_KINDS, PARKING_KINDS, Override, OverrideKind
 from ingest.models.quarantine import QuarantinedEvent
-from ingest.models.rules import KEY_FIELDS, LEVELS, RoutingRule, _check_key, _check_levels
+from ingest.models.rules import KEY_FIELDS, LEVELS, RoutingRule, RuleSet, _check_key, _check_levels
 
 __all__ = [
     "BREAKER_KINDS",
@@ -21,6 +22,7 @@ __all__ = [
     "LEVELS",
     "PARKING_KINDS",
     "AttemptResult",
+    "BreakerTransition",
     "BulkReplay",
     "BulkStatus",
     "DeadLetter",
@@ -34,9 +36,11 @@ __all__ = [
     "Notification",
     "Override",
     "OverrideKind",
+    "PlatformMinute",
     "QuarantinedEvent",
     "ReplayRoute",
     "RoutingRule",
+    "RuleSet",
     "_check_key",
     "_check_levels",
 ]

@@ -88,6 +88,7 @@ class DeadLetter(models.Model):
     key = models.BinaryField(default=bytes)
     value = models.BinaryField()
     original_value = models.BinaryField(null=True, help_text="As it was accepted; only where it was edited.")
+    text = models.TextField(blank=True, help_text="Source, message and stack trace in short, to search and to list.")
     headers = models.JSONField(default=list, blank=True)
     size_bytes = models.PositiveIntegerField(default=0)
     fault = models.CharField("fault of", max_length=7, choices=[(fault.value, fault.value) for fault in Fault])

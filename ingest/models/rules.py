@@ -1,10 +1,13 @@
-"""Control plane: where events go. Only the snapshot builder reads it, no request."""
+"""Control plane: where events go. `RoutingRule` rows are the draft that operators work on; a `RuleSet` is a version of
+it that was published, and the newest one is what the snapshot builder hands to the workers. No request reads either.
+"""
 
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils import timezone
 
 from ingest.dataplane.partitioning import Partitioning
 from tenants.models import Delivery, Tenant
@@ -28,7 +31,7 @@ def _check_key(fields: Any) -> None:
 
 
 class RoutingRule(models.Model):
-    """Where events go. Rules are tried by position; the first that matches decides; the default takes the rest."""
+    """A rule of the draft. Rules are tried by position; the first that matches decides; the default takes the rest."""
 
     name = models.SlugField(max_length=63, unique=True)
     position = models.PositiveIntegerField(default=100, help_text="Lower comes first.")
@@ -79,3 +82,22 @@ class RoutingRule(models.Model):
             raise ValidationError({"metadata_field": "A value to match needs the name of the field."})
         if self.partitioning == Partitioning.SEVERITY_FIRST and not self.key:
             raise ValidationError({"key": "severity_first hashes a key over the other partitions: name one."})
+
+
+class RuleSet(models.Model):
+    """The rules as they were published once. Rows are only ever added; the one with the highest number is live."""
+
+    number = models.PositiveIntegerField(unique=True)
+    rules = models.JSONField(default=list, help_text="Every rule of the draft in order, the disabled ones too.")
+    by = models.CharField("who", max_length=150)
+    reason = models.CharField("why", max_length=500)
+    at = models.DateTimeField("when", default=timezone.now, editable=False)
+    restores = models.PositiveIntegerField(null=True, blank=True, help_text="The number that a rollback brought back.")
+
+    class Meta:
+        ordering = ("-number",)
+        verbose_name = "published rules"
+        verbose_name_plural = "published rules"
+
+    def __str__(self) -> str:
+        return f"rules version {self.number}"

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import redis
 from celery import shared_task
-from django.conf import settings
 from django.db import DatabaseError
 
 from ingest.ledger import checking, copying, hours
+from ingest.shared_redis import shared_redis
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,9 @@ def ledger_roll_up() -> int:
 
 
 def _with_redis(work: Callable[[redis.Redis], T]) -> T | None:
-    with redis.Redis.from_url(
-        settings.FOREBAY_REDIS_URL,
-        socket_timeout=settings.FOREBAY_REDIS_TIMEOUT_MS / 1000,
-        socket_connect_timeout=settings.FOREBAY_REDIS_TIMEOUT_MS / 1000,
-    ) as client:
-        try:
+    try:
+        with shared_redis() as client:
             return work(client)
-        except (redis.RedisError, DatabaseError) as error:
-            log.warning("the ledger is not copied, the next run does it: %s", str(error).strip().partition("\n")[0])
-            return None
+    except (redis.RedisError, DatabaseError) as error:
+        log.warning("the ledger is not copied, the next run does it: %s", str(error).strip().partition("\n")[0])
+        return None

@@ -1,1 +1,3 @@
 """The Django project: settings, URLs, the WSGI application and the Celery application."""
+
+VERSION = "0.1.0"

@@ -9,6 +9,8 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from forebay import VERSION, console_theme
+
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 env = environ.Env()
 
@@ -25,6 +27,9 @@ ALLOWED_HOSTS = env.list("FOREBAY_ALLOWED_HOSTS", default=["localhost", "127.0.0
 CSRF_TRUSTED_ORIGINS = env.list("FOREBAY_CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
+    "unfold",  # before the admin, whose templates it replaces
+    "unfold.contrib.filters",
+    "django.contrib.humanize",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -50,6 +55,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 ROOT_URLCONF = "forebay.urls"
@@ -82,6 +88,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -97,6 +104,21 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("FOREBAY_LOG_LEVEL", default="INFO")},
 }
+# No page runs a script of its own text or asks another host for anything.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        # Alpine, with which django-unfold opens its menus, compiles the expressions in attributes.
+        "script-src": ["'self'", "'unsafe-eval'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'self'"],
+        "object-src": ["'none'"],
+    },
+}
+UNFOLD = console_theme.UNFOLD
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": [],
@@ -107,7 +129,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Forebay",
     "DESCRIPTION": "Log ingestion in front of Apache Kafka: a 202 means that the events are in the journal.",
-    "VERSION": "0.1.0",
+    "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     # Two fields are called `status`.
     "ENUM_NAME_OVERRIDES": {
@@ -148,6 +170,17 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ingest.tasks.quarantine.delete_old_quarantined",
         "schedule": 600.0,
         "options": {"expires": 600},
+    },
+    "retire_history": {"task": "ingest.tasks.history.retire_history", "schedule": 3600.0, "options": {"expires": 3600}},
+    "record_platform_minute": {
+        "task": "ingest.tasks.history.record_platform_minute",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "copy_breaker_transitions": {
+        "task": "ingest.tasks.history.copy_breaker_transitions",
+        "schedule": 5.0,
+        "options": {"expires": 5},
     },
     "ledger_copy": {
         "task": "ingest.tasks.ledger.ledger_copy",
@@ -224,6 +257,8 @@ FOREBAY_JOURNAL_FSYNC_INTERVAL_MS = env.int("FOREBAY_JOURNAL_FSYNC_INTERVAL_MS",
 FOREBAY_LEDGER_MINUTES_KEPT_DAYS = env.int("FOREBAY_LEDGER_MINUTES_KEPT_DAYS", default=3)
 FOREBAY_LEDGER_HOURS_KEPT_DAYS = env.int("FOREBAY_LEDGER_HOURS_KEPT_DAYS", default=400)
 FOREBAY_JOURNAL_MISSING_AFTER_S = env.float("FOREBAY_JOURNAL_MISSING_AFTER_S", default=30.0)
+
+FOREBAY_HISTORY_RETENTION_DAYS = env.int("FOREBAY_HISTORY_RETENTION_DAYS", default=31)
 
 # --- Dead letters ----------------------------------------------------------------------------------------------------
 FOREBAY_DEAD_LETTER_QUEUE_BYTES = env.int("FOREBAY_DEAD_LETTER_QUEUE_BYTES", default=16 * MIB)

@@ -22,7 +22,6 @@ AT = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def console(client: Client, settings: Settings, tmp_path: Path) -> Client:
-    settings.ROOT_URLCONF = "tests.unit.tenants.console_urls"
     settings.STATIC_ROOT = tmp_path  # whitenoise warns about a directory that is not there
     client.force_login(get_user_model().objects.create_superuser("ann"))
     return client

@@ -21,7 +21,6 @@ LIST = "admin:ingest_deadletter_changelist"
 
 @pytest.fixture
 def console(client: Client, settings: Settings, tmp_path: Path) -> Client:
-    settings.ROOT_URLCONF = "tests.unit.tenants.console_urls"
     settings.STATIC_ROOT = tmp_path  # whitenoise warns about a directory that is not there
     # Nobody listens there: what a forecast asks of the cluster is not answered, and it says so.
     settings.FOREBAY_KAFKA_BOOTSTRAP_SERVERS = "127.0.0.1:1"

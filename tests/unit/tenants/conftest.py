@@ -55,7 +55,6 @@ def version_moves() -> VersionMoves:
 @pytest.fixture
 def console(db: None, client: Client, settings: Settings, tmp_path: Path) -> Client:
     """A browser with an operator logged in."""
-    settings.ROOT_URLCONF = "tests.unit.tenants.console_urls"
     settings.STATIC_ROOT = tmp_path  # whitenoise warns about a directory that is not there
     client.force_login(get_user_model().objects.create(username="operator", is_staff=True, is_superuser=True))
     return client

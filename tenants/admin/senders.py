@@ -3,34 +3,14 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
-from django.db.models import Count, Model, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from tenants import api_keys, services
+from tenants.console import ReadOnlyInline, VersionedAdmin
 from tenants.forms import ApiKeyForm
-from tenants.models import LIMIT_FIELDS, ApiKey, ControlPlaneVersion, Plan, Tenant
-
-
-class VersionedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
-    """For models that the snapshot depends on: each write and its version are one transaction."""
-
-    # The last step of every form and every editable list, after save_model() and in the transaction of both.
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        with transaction.atomic():
-            super().save_related(request, form, formsets, change)
-            ControlPlaneVersion.bump()
-
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
-        with transaction.atomic():
-            super().delete_model(request, obj)
-            ControlPlaneVersion.bump()
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        with transaction.atomic():
-            super().delete_queryset(request, queryset)
-            ControlPlaneVersion.bump()
+from tenants.models import LIMIT_FIELDS, ApiKey, Plan, Tenant
 
 
 @admin.register(Plan)
@@ -60,21 +40,13 @@ class PlanAdmin(VersionedAdmin):
         return int(plan.tenant_count)
 
 
-class ApiKeyInline(admin.TabularInline):  # type: ignore[type-arg]  # it takes no parameter at run time
+class ApiKeyInline(ReadOnlyInline):
     """To look at only: a key is issued, rotated and revoked under API keys, where its secret can be shown."""
 
     model = ApiKey
     fields = ("prefix", "name", "scope_names", "state", "expires_at", "last_used_at")
     readonly_fields = fields
     show_change_link = True
-    can_delete = False
-    extra = 0
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Tenant)

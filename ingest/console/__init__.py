@@ -1,0 +1,1 @@
+"""The console's own pages: what no table of the database shows by itself."""

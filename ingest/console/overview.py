@@ -1,0 +1,162 @@
+"""The overview: is it healthy, and if not, whose fault is it. The live part is asked for every five seconds, the charts
+every minute; both say how old they are.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render as render_part
+from django.utils import timezone
+from redis import RedisError
+
+from ingest.alerts.kinds import TITLES, Kind, runbook_link
+from ingest.console.charts import Chart, Times, Values, chart
+from ingest.console.live import Live, look
+from ingest.console.pages import console_page, render
+from ingest.console.problems import problems_of
+from ingest.dead_letters.selection import OPEN, letters_by_cause
+from ingest.models import DeadLetter, Incident, PlatformMinute
+from ingest.shared_redis import shared_redis
+
+CAUSES_SHOWN = 5
+QUARTER_HOUR_MINUTES = 15
+_PERMISSION = "ingest.view_platformminute"
+
+
+class Tile(NamedTuple):
+    """One figure of the overview."""
+
+    name: str
+    value: str
+    unit: str
+
+
+@console_page(_PERMISSION)
+def overview(request: HttpRequest) -> HttpResponse:
+    """The whole page, complete without a script."""
+    return render(request, "console/overview.html", "Overview", **_now(), charts=_charts("hour"), span="hour")
+
+
+@console_page(_PERMISSION)
+def overview_live(request: HttpRequest) -> HttpResponse:
+    """What htmx swaps in every five seconds."""
+    return render_part(request, "console/overview_live.html", _now())
+
+
+@console_page(_PERMISSION)
+def overview_charts(request: HttpRequest) -> HttpResponse:
+    """What htmx swaps in every minute, or when another span is asked for."""
+    span = "day" if request.GET.get("span") == "day" else "hour"
+    return render_part(request, "console/overview_charts.html", {"charts": _charts(span), "span": span})
+
+
+def _now() -> dict[str, Any]:
+    wall_s = time.time()
+    live = _look(wall_s)
+    incidents = Incident.objects.filter(ended_at=None).order_by("-opened_at")
+    causes = letters_by_cause(letters=DeadLetter.objects.filter(status__in=OPEN))
+    return {
+        "live": live,
+        "problems": problems_of(live),
+        "incidents": [
+            {
+                "row": incident,
+                "title": TITLES[Kind(incident.kind)] if incident.kind in TITLES else incident.kind,
+                "runbook": runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind),
+            }
+            for incident in incidents
+        ],
+        "causes": causes[:CAUSES_SHOWN],
+        "more_causes": len(causes) - CAUSES_SHOWN,
+        "tiles": _tiles(live, sum(cause.letters for cause in causes)) if live else [],
+        "as_of": datetime.fromtimestamp(wall_s, UTC),
+    }
+
+
+def _look(wall_s: float) -> Live | None:
+    try:
+        with shared_redis() as client:
+            return look(client, wall_s)
+    except RedisError:
+        return None
+
+
+def _tiles(live: Live, letters: int) -> list[Tile]:
+    """Rates and latencies are those of the last minute."""
+    totals = live.totals
+    return [
+        Tile("Events in", _number(totals.accepted_events / 60), "/s"),
+        Tile("Events out", _number(totals.delivered_events / 60), "/s"),
+        Tile("p50 to Kafka's ack", *_latency(totals.p50_ms)),
+        Tile("p95", *_latency(totals.p95_ms)),
+        Tile("p99", *_latency(totals.p99_ms)),
+        Tile("Delivery errors", _number(totals.error_ratio * 100), "%"),
+        Tile("Queue", _number(totals.queue_ratio * 100), "% full"),
+        Tile("Journal", _number(totals.journal_ratio * 100), "% full"),
+        Tile("Waiting in journals", f"{totals.pending_events:,}", "events"),
+        Tile("Rejected", _number(totals.rejected_events / 60), "/s"),
+        Tile("Throttled", _number(totals.throttled_requests / 60), "requests/s"),
+        Tile("Dead letters", f"{letters:,}", "open"),
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
+def _latency(value_ms: float | None) -> tuple[str, str]:
+    return ("-", "too few to tell") if value_ms is None else (_number(value_ms), "ms")
+
+
+def _charts(span: str) -> Sequence[Chart]:
+    """From the rows of the last hour, or of the last day by quarters of an hour."""
+    now = timezone.now()
+    length = timedelta(hours=1) if span == "hour" else timedelta(days=1)
+    step_minutes = 1 if span == "hour" else QUARTER_HOUR_MINUTES
+    count = int(length.total_seconds() // 60 // step_minutes)
+    slots: list[list[PlatformMinute]] = [[] for _ in range(count)]
+    first_minute = int((now - length).timestamp() // 60)
+    for row in PlatformMinute.objects.filter(at__gt=now - length):
+        slots[min(count - 1, (int(row.at.timestamp() // 60) - first_minute - 1) // step_minutes)].append(row)
+    times = Times(f"{now - length:%H:%M}", f"{now:%H:%M} UTC")
+
+    def mean(field: str, divisor: float = 1) -> Values:
+        return [_of(slot, field, lambda values: sum(values) / len(values) / divisor) for slot in slots]
+
+    def most(field: str, factor: float = 1) -> Values:
+        return [_of(slot, field, lambda values: max(values) * factor) for slot in slots]
+
+    return [
+        chart("Events a second", {"in": mean("accepted_events", 60), "out": mean("delivered_events", 60)}, times),
+        chart(
+            "Accepted to acknowledged",
+            {name: most(f"produce_{name}_ms") for name in ("p50", "p95", "p99")},
+            times,
+            unit=" ms",
+        ),
+        chart(
+            "How full",
+            {"journal": most("journal_ratio", 100), "queue": most("queue_ratio", 100)},
+            times,
+            unit=" %",
+            least_top=1,
+        ),
+        chart(
+            "Refused or failed, a minute",
+            {
+                "rejected": mean("rejected_events"),
+                "throttled": mean("throttled_requests"),
+                "errors": mean("delivery_errors"),
+            },
+            times,
+        ),
+    ]
+
+
+def _of(rows: Iterable[PlatformMinute], field: str, merge: Callable[[list[float]], float]) -> float | None:
+    values = [value for row in rows if (value := getattr(row, field)) is not None]
+    return merge(values) if values else None

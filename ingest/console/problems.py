@@ -1,0 +1,71 @@
+"""Is it healthy, and if not, whose fault is it: the sentence at the top of the overview. Pure."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ingest.console.live import Live
+from ingest.dataplane.breaker import State
+
+_FULL_RATIO = 0.8
+
+
+class Problem(NamedTuple):
+    """`owner` is who can mend it; `url_name` the page that shows more."""
+
+    owner: str
+    text: str
+    url_name: str
+    since: datetime | None = None
+
+
+REDIS_AWAY = Problem(
+    "Redis",
+    "does not answer. Workers go on with local quotas and breakers; what they would say of themselves is not shown.",
+    "admin:ingest_incident_changelist",
+)
+
+
+def problems_of(live: Live | None) -> list[Problem]:
+    """None: Redis did not answer."""
+    if live is None:
+        return [REDIS_AWAY]
+    return [*_kafka(live), *_workers(live), *_topics(live), *_buffers(live)]
+
+
+def _kafka(live: Live) -> Iterator[Problem]:
+    for breaker in live.breakers:
+        if breaker.state is State.CLOSED:
+            continue
+        owner = f"Topic {breaker.topic}" if breaker.topic else "Kafka"
+        if breaker.by:
+            text = f"is {breaker.state} by {breaker.by}: {breaker.cause}"
+        else:
+            text = f"fails, its breaker is {breaker.state}: {breaker.cause}"
+        yield Problem(owner, text, "console:breakers", _moment(breaker.since_wall_ms))
+
+
+def _workers(live: Live) -> Iterator[Problem]:
+    if not live.workers:
+        yield Problem("Forebay", "has no worker that is heard: nothing is accepted.", "console:journals")
+    for worker in live.missing:
+        seen = datetime.fromtimestamp(worker.seen_wall_s, UTC)
+        yield Problem(
+            "Forebay", f"misses the worker {worker.name}: it says nothing any more.", "console:journals", seen
+        )
+
+
+def _topics(live: Live) -> Iterator[Problem]:
+    for parked in live.parked:
+        text = f"is parked for {parked.tenant}, {parked.pending:,} events wait: {parked.code} {parked.detail}"
+        yield Problem(f"Topic {parked.topic}", text, "console:breakers", _moment(parked.since_wall_ms))
+
+
+def _buffers(live: Live) -> Iterator[Problem]:
+    for name, ratio in (("journal", live.totals.journal_ratio), ("producer's queue", live.totals.queue_ratio)):
+        if ratio > _FULL_RATIO:
+            yield Problem("Forebay", f"has a {name} that is {ratio:.0%} full.", "console:journals")
+
+
+def _moment(wall_ms: int) -> datetime | None:
+    return datetime.fromtimestamp(wall_ms / 1000, UTC) if wall_ms else None
