@@ -10,8 +10,8 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from ingest.models import DeadLetter, LetterStatus
+from tests.celery_programs import celery
 from tests.consumer import Record, create_topic, read_all
-from tests.faults.celery_programs import celery
 from tests.programs import poll_until
 from tests.unit.dead_letters.world import letters
 

@@ -11,8 +11,8 @@ from ingest.dead_letters import bulk as bulks
 from ingest.dead_letters.selection import LetterCriteria
 from ingest.models import BulkReplay, DeadLetter, LetterStatus, ReplayRoute
 from tenants.models import Plan
+from tests.celery_programs import celery
 from tests.consumer import create_topic
-from tests.faults.celery_programs import celery
 from tests.faults.conftest import Serve, wait_until_acknowledged
 from tests.faults.traffic import Sent, Traffic
 from tests.programs import poll_until

@@ -29,7 +29,8 @@ def test_a_minute_shows_what_became_of_its_events(console: Client) -> None:
 
     assert f"{datetime.fromtimestamp(MINUTE * 60, UTC):%Y-%m-%d %H:%M}" in page
     assert [
-        bool(re.search(rf'field-{name}[" ][^>]*>\s*{count}\s*<', page)) for name, count in (("accepted", 9), ("rejected", 3), ("pending", 4))
+        bool(re.search(rf'field-{name}[" ][^>]*>\s*{count}\s*<', page))
+        for name, count in (("accepted", 9), ("rejected", 3), ("pending", 4))
     ] == [
         True,
         True,
