@@ -307,11 +307,11 @@ class Journal:
         self._segments.remove_settled()
 
     def _remove_directory(self) -> None:
-        (self.directory / LOCK_NAME).unlink(missing_ok=True)
         try:
+            (self.directory / LOCK_NAME).unlink(missing_ok=True)
             self.directory.rmdir()
-        except OSError:
-            log.warning("journal %s: its directory is kept, something else is in it", self.name)
+        except OSError as error:
+            log.warning("journal %s: its directory is kept: %s", self.name, error.strerror)
 
     def _segment_for(self, frame_bytes: int) -> Segment:
         segment = self._segments[-1]

@@ -21,12 +21,17 @@ class SegmentFiles(list[Segment]):
 
     def begin(self, first_sequence: int, reserve_bytes: int, accounts: Iterable[Account]) -> Segment:
         """A new one with a checkpoint, and so much room behind it. Raises OSError."""
-        # The ordinal tells two segments of one sequence apart, the first of which got nothing but SETTLEs.
-        path = self._directory / f"{first_sequence:020d}-{self.next_ordinal:08d}.segment"
+        # The ordinal tells two segments of one sequence apart, the first of which got nothing but SETTLEs. None is used
+        # twice, for a failure may leave something under its name.
+        ordinal, self.next_ordinal = self.next_ordinal, self.next_ordinal + 1
+        path = self._directory / f"{first_sequence:020d}-{ordinal:08d}.segment"
         header, payload = frame(Checkpoint(list(accounts)))
         segment = Segment.create(path, first_sequence, reserve_bytes + len(header) + len(payload))
-        segment.write(header, payload)
-        self.next_ordinal += 1
+        try:
+            segment.write(header, payload)
+        except OSError:
+            segment.dispose()
+            raise
         self.append(segment)
         return segment
 
@@ -41,7 +46,7 @@ class SegmentFiles(list[Segment]):
         if len(self) == 1 or all(one.unsettled for one in self[:-1]):
             return
         needed = {*self.needed(), self[-1], self.rewriting}
-        for segment in self:
-            if segment not in needed:
-                segment.dispose()
+        settled = [one for one in self if one not in needed]
         self[:] = [one for one in self if one in needed]
+        for segment in settled:
+            segment.dispose()
