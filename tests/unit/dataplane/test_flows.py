@@ -7,9 +7,9 @@ import pytest
 from confluent_kafka import KafkaError
 
 from ingest.dataplane.breaker import State
+from ingest.dataplane.calls import OVERDUE_S
 from ingest.dataplane.flows import BACK_OFF_S
 from ingest.dataplane.policy import OverridePolicy
-from ingest.dataplane.settlements import OVERDUE_S
 from tenants.quotas import TokenBucket
 from tests.unit.dataplane.drain_world import TIMED_OUT, World
 from tests.unit.dataplane.engine_world import STALLED_S
