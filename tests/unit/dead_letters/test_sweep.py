@@ -4,6 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from ingest.dataplane.faults import Fault
 from ingest.dataplane.partitioning import UNASSIGNED, Partitioning
@@ -204,6 +206,18 @@ def test_two_claimers_never_get_the_same_letter(world: World) -> None:
 
     assert (len(first), len(second)) == (6, 4)
     assert not {one.pk for one in first} & {one.pk for one in second}
+
+
+def test_a_claim_finds_its_letters_by_number_for_its_token_has_no_index(world: World) -> None:
+    letters(5)
+
+    with CaptureQueriesContext(connection) as captured:
+        claim(world, 5)
+
+    conditions = [query["sql"].partition(" WHERE ")[2] for query in captured.captured_queries]
+    by_token = [condition for condition in conditions if '"claimed_by" =' in condition]
+    assert by_token
+    assert all('"id" IN' in condition for condition in by_token)
 
 
 def test_a_claim_holds_no_more_than_fits_into_memory(world: World) -> None:
