@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
 
 class Drain:
-    """The backlog of one worker."""
+    """The backlog of one worker. While `is_adopting`, a journal may be locked and not yet one of those `adopted`."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Drain:
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.adopted: list[Journal] = []
+        self.is_adopting = False
         self._lane_lock = lane_lock
         self._flows = flows
         self._suspects = suspects
@@ -82,11 +83,15 @@ class Drain:
     def adopt(self, root: Path, *, segment_bytes: int, max_bytes: int) -> None:
         """Take over the journals of dead workers. Several processes may try: the lock decides."""
         known = {journal.name for journal in self.journals()}
-        for directory in orphans(root):
-            if directory.name in known:
-                continue
-            with contextlib.suppress(JournalLocked, FileNotFoundError):
-                self._take_over(Journal.adopt(directory, segment_bytes=segment_bytes, max_bytes=max_bytes))
+        self.is_adopting = True
+        try:
+            for directory in orphans(root):
+                if directory.name in known:
+                    continue
+                with contextlib.suppress(JournalLocked, FileNotFoundError):
+                    self._take_over(Journal.adopt(directory, segment_bytes=segment_bytes, max_bytes=max_bytes))
+        finally:
+            self.is_adopting = False
 
     def visit_all(self) -> bool:
         """Give every flow that is behind its turn, look after suspects and old segments; whether somebody has used up
