@@ -14,7 +14,7 @@ from ingest.dead_letters.claims import letters_claim
 from ingest.dead_letters.decisions import letters_replay
 from ingest.dead_letters.sending import Report
 from ingest.models import DeadLetter, LetterStatus, ReplayRoute
-from tests.unit.dead_letters.world import ACCEPTED_MS, START, World, event, letter, letters, statuses
+from tests.unit.dead_letters.world import START, World, event, letter, letters, statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +52,8 @@ def test_a_due_letter_is_sent_where_it_was_meant_to_go_and_says_where_it_is(worl
 
     due.refresh_from_db()
     (sent,) = world.kafka.stored
-    assert (sent.topic, sent.partition, sent.key, sent.timestamp_ms) == ("logs", 3, b"checkout", ACCEPTED_MS)
+    sent_at_ms = round(world.now().timestamp() * 1000)
+    assert (sent.topic, sent.partition, sent.key, sent.timestamp_ms) == ("logs", 3, b"checkout", sent_at_ms)
     assert world.kafka.event_ids() == [due.event_id]
     assert (due.status, due.replayed_topic, due.replayed_partition, due.replayed_offset) == ("replayed", "logs", 3, 0)
     assert (due.claimed_by, due.claimed_until, due.next_attempt_at) == ("", None, None)
