@@ -47,12 +47,12 @@ def claim(world: World, most: int) -> list[DeadLetter]:
 
 def test_a_due_letter_is_sent_where_it_was_meant_to_go_and_says_where_it_is(world: World) -> None:
     due = letter()
+    sent_at_ms = round(world.now().timestamp() * 1000)
 
     replayed = world.sweep()
 
     due.refresh_from_db()
     (sent,) = world.kafka.stored
-    sent_at_ms = round(world.now().timestamp() * 1000)
     assert (sent.topic, sent.partition, sent.key, sent.timestamp_ms) == ("logs", 3, b"checkout", sent_at_ms)
     assert world.kafka.event_ids() == [due.event_id]
     assert (due.status, due.replayed_topic, due.replayed_partition, due.replayed_offset) == ("replayed", "logs", 3, 0)
