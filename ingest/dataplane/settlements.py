@@ -81,7 +81,10 @@ class Settlements:
             in_flight.is_settled = True
             if not in_flight.is_abandoned:
                 self._done(in_flight)
-            if not in_flight.indexes or (in_flight.failures and in_flight.is_over):
+            if not in_flight.indexes:
+                self._calls.came_to_nothing(in_flight)
+                continue
+            if in_flight.failures and in_flight.is_over:
                 continue  # of what is settled the file may be gone, with which it could be told what has failed
             failed = self._failed(in_flight) if in_flight.failures else {}
             if not failed:
@@ -173,10 +176,8 @@ class Settlements:
             self._suspects.forget(in_flight)
         if Fault.FATAL in faults_of:
             self._producer.distrust("fatal")
-        counts = {verdict.counts for verdict in verdicts.values()} - {Counts.NOTHING}
-        if counts:
-            why = "/".join(sorted(error.name() for error in faults.values()))
-            self._calls.failed(in_flight, why, is_clusters=Counts.CLUSTER in counts)
+        self._calls.failed(in_flight, faults, "/".join(sorted(error.name() for error in faults.values())))
+        if any(verdict.counts is not Counts.NOTHING for verdict in verdicts.values()):
             self._calls_back = True
 
     def _count_overdue(self, line: Line, now_s: float) -> None:
@@ -185,7 +186,7 @@ class Settlements:
             if now_s - in_flight.produced_s <= OVERDUE_S or counted == OVERDUE_AT_ONCE:
                 return
             if not (in_flight.is_counted or in_flight.is_settled or in_flight.is_abandoned):
-                self._calls.failed(in_flight, f"no report for {OVERDUE_S:g} s", is_clusters=True)
+                self._calls.failed(in_flight, (KafkaError._TIMED_OUT,), f"no report for {OVERDUE_S:g} s")
                 metrics.OVERDUE_CALLS.inc()
                 counted += 1
 
@@ -201,6 +202,7 @@ class Settlements:
     def _abandon(self, in_flight: InFlight) -> None:
         in_flight.is_abandoned = True
         self._done(in_flight)
+        self._calls.came_to_nothing(in_flight)
         first = in_flight.sequence - in_flight.segment.first_sequence
         states = in_flight.segment.states
         lost = [index for index in in_flight.indexes if states[first + index] == IN_FLIGHT]
