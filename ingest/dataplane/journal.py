@@ -86,7 +86,7 @@ class Journal:
         try:
             journal._take_over()
         except BaseException:  # it must not stay locked: its next adopter may be this very process
-            os.close(journal._lock_fd)
+            journal._let_go()
             raise
         return journal
 
@@ -184,6 +184,8 @@ class Journal:
         if not self._uncounted:
             return
         with self._lock:
+            if not self._segments:
+                return  # closed: what is told this late is in no file
             deltas, self._uncounted = list(self._uncounted.values()), {}
             for delta in deltas:  # a replay must find each in the minute in which it is counted now
                 delta.minute = self.ledger.open_minute(delta.minute)
@@ -214,10 +216,18 @@ class Journal:
         return not self.unsettled and not self.ledger.accounts and not self._uncounted
 
     def backlog(self) -> Iterator[tuple[Segment, Accept, list[int]]]:
-        """Every ACCEPT with pending records, oldest first: its segment, itself, the pending indexes."""
+        """Every ACCEPT with pending records, oldest first: its segment, itself, the pending indexes. One that cannot be
+        read is given up."""
         for segment in tuple(self._segments):
             for sequence in tuple(segment.starts) if segment.pending else ():
-                accept = self.read(segment, sequence)
+                if not segment.unsettled_of(sequence):
+                    continue
+                try:
+                    accept = self.read(segment, sequence)
+                except DamagedFrame as damage:
+                    lost_events = self.give_up_damaged(segment, sequence)
+                    log.error("journal %s: %s; %d events are given up", self.name, damage, lost_events)
+                    continue
                 indexes = segment.pending_of(accept)
                 if indexes:
                     yield segment, accept, indexes
@@ -276,18 +286,14 @@ class Journal:
         with self._lock:
             if self._lock_fd < 0:
                 return
-            is_finished = self.is_finished
-            for segment in self._segments:
-                if is_finished:
+            if self.is_finished:
+                for segment in self._segments:
                     segment.dispose()
-                else:
-                    segment.trim()
-                    os.close(segment.fd)
-            self._segments.clear()
-            if is_finished:
+                self._segments.clear()
                 self._remove_directory()
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+            for segment in self._segments:
+                segment.trim()
+            self._let_go()
 
     # --- inside ---
 
@@ -305,6 +311,13 @@ class Journal:
         if not self._segments or not replayed.begins_with_checkpoint:
             self._add_segment(SETTLE_RESERVE_BYTES)
         self._segments.remove_settled()
+
+    def _let_go(self) -> None:
+        for segment in self._segments:
+            os.close(segment.fd)
+        self._segments.clear()
+        os.close(self._lock_fd)
+        self._lock_fd = -1
 
     def _remove_directory(self) -> None:
         try:

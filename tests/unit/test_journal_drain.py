@@ -70,9 +70,7 @@ def test_it_is_not_done_while_a_journal_is_being_opened(world: World) -> None:
         ({"topics": {}}, "the snapshot does not know logs"),
     ],
 )
-def test_without_a_snapshot_that_knows_its_topics_it_says_so(
-    world: World, changes: dict[str, Any], cause: str
-) -> None:
+def test_without_a_snapshot_that_knows_its_topics_it_says_so(world: World, changes: dict[str, Any], cause: str) -> None:
     world.drain.adopt(world.root, **SIZES)
 
     told = left(world, **changes)
