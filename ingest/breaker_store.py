@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 from redis import Redis
 
-from ingest.dataplane.breaker import Breaker, BreakerLimits, Standing, State
+from ingest.dataplane.breaker import Breaker, BreakerLimits, Standing, State, TrialReport
 
 PREFIX = "forebay:{breakers}"
 _VERSION, _EPOCHS, _TRANSITIONS = f"{PREFIX}:version", f"{PREFIX}:epochs", f"{PREFIX}:transitions"
@@ -72,7 +72,7 @@ class BreakerStore:
         An answer that is lost is asked for again, and a result in it may then count for two of this worker's trials."""
         asked_at_s = self._now_s()
         report, mine = breaker.trial_report(), breaker.standing()
-        answer = self._call(breaker.topic, mine, report.wanted, report.successes, report.failures, report.used)
+        answer = self._call(breaker.topic, mine, report)
         state, epoch, age_ms, cause, by, override, *permits = answer
         shared = Standing(
             State(state.decode()), int(epoch), int(age_ms) / 1000, cause.decode(), by.decode(), int(override)
@@ -81,15 +81,14 @@ class BreakerStore:
         breaker.reported(report, [permit.decode() for permit in permits], asked_at_s)
         return shared.epoch
 
-    def _call(
-        self, topic: str, mine: Standing, wanted: bool, successes: int, failures: int, used: tuple[str, ...]
-    ) -> list[Any]:
+    def _call(self, topic: str, mine: Standing, report: TrialReport) -> list[Any]:
         limits, field = self._limits, field_of(topic)
         keys = [f"{PREFIX}:{field}", f"{PREFIX}:{field}:permits", _EPOCHS, _VERSION, _TRANSITIONS]
         stand = [mine.state.value, mine.epoch, _ms(mine.age_s), mine.cause, mine.by, mine.override]
         lives = [_ms(limits.permit_s + _PERMIT_GRACE_S), _ms(limits.trial_result_s)]
         arguments: list[str | int | float] = [field, self._worker, *stand, limits.trials, limits.failure_ratio, *lives]
-        return cast("list[Any]", self._sync(keys, [*arguments, int(wanted), successes, failures, *used]))
+        arguments += [int(report.wanted), report.successes, report.failures, report.given_back, *report.used]
+        return cast("list[Any]", self._sync(keys, arguments))
 
 
 def standings(redis: Redis) -> list[SharedStanding]:

@@ -69,7 +69,7 @@ class DeadLetterWriter:
             if self._queue and self._bytes + size_bytes > self._max_bytes:
                 metrics.DEAD_LETTERS_REFUSED.labels("queue_full").inc()
                 return False
-            if not self._allowance(undeliverable.tenant).take(1.0, self._now_s()) >= 1.0:
+            if not self._is_allowed(undeliverable.tenant):
                 metrics.DEAD_LETTERS_REFUSED.labels("tenant_rate").inc()
                 return False
             self._queue.append(undeliverable)
@@ -81,11 +81,16 @@ class DeadLetterWriter:
         """How many are taken over and not kept yet."""
         return len(self._queue)
 
-    def _allowance(self, tenant: str) -> TokenBucket:
+    def _is_allowed(self, tenant: str) -> bool:
+        now_s = self._now_s()
         bucket = self._allowances.get(tenant)
         if bucket is None:
-            bucket = self._allowances[tenant] = TokenBucket(self._max_per_s, self._max_per_s, self._now_s())
-        return bucket
+            bucket = self._allowances[tenant] = TokenBucket(self._max_per_s, self._max_per_s, now_s)
+        taken = bucket.take(1.0, now_s)
+        if taken < 1.0:
+            # A part of a token lets nobody through; kept by each refusal, it would never become a whole one.
+            bucket.take(-taken, now_s)
+        return taken >= 1.0
 
     def _work(self) -> None:
         while batch := self._next_batch():

@@ -1,10 +1,10 @@
 -- One process tells where its breaker stands and what became of its trials, and learns where the breaker stands for all.
 -- The higher epoch wins, and of equal ones what is stored. While HALF_OPEN, exactly `trials` permits exist for all
--- processes: one that nobody used in time is given again, a used one that brings no result in time has failed. Where
--- nobody has more to try with for as long, the trials that there were decide.
+-- processes: one that nobody used in time, or that came to nothing, is given again; a used one of which nothing is heard
+-- in time has failed. Where nobody has more to try with for as long, the trials that there were decide.
 -- KEYS: standing (hash), permits (sorted by when they end), epochs (hash), version, transitions (stream).
 -- ARGV: field in epochs, worker, state, epoch, age_ms, cause, by, override, trials, failure ratio, permit_ms, result_ms,
---   wanted, successes, failures, used permits …
+--   wanted, successes, failures, given back, used permits …
 -- Returns {state, epoch, age_ms, cause, by, override, granted permits …}. The server's clock is the only one.
 local standing, permits = KEYS[1], KEYS[2]
 local field, worker, state, epoch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -24,7 +24,7 @@ local function move(to, to_epoch, since_ms, cause, by, override)
     'cause', cause, 'by', by, 'worker', worker)
 end
 
--- Give up to `count` of this worker's used permits back as answered; returns how many it had.
+-- Up to `count` of this worker's used permits are out no longer; returns how many it had.
 local function answer(count)
   local mine, answered = 'used:' .. worker .. ':', 0
   for _, permit in ipairs(redis.call('ZRANGE', permits, 0, -1)) do
@@ -60,7 +60,7 @@ if epoch > shared then
 end
 local granted = {}
 if shared == epoch and redis.call('HGET', standing, 'state') == 'HALF_OPEN' then
-  for at = 16, #ARGV do
+  for at = 17, #ARGV do
     if redis.call('ZREM', permits, 'free:' .. ARGV[at]) == 1 then
       redis.call('ZADD', permits, now_ms + tonumber(ARGV[12]), 'used:' .. ARGV[at])
     end
@@ -68,6 +68,7 @@ if shared == epoch and redis.call('HGET', standing, 'state') == 'HALF_OPEN' then
   local newly_failed, newly_succeeded = answer(tonumber(ARGV[15])), answer(tonumber(ARGV[14]))
   redis.call('HINCRBY', standing, 'failed', newly_failed)
   redis.call('HINCRBY', standing, 'succeeded', newly_succeeded)
+  answer(tonumber(ARGV[16]))
   if newly_failed + newly_succeeded > 0 then redis.call('HSET', standing, 'heard_wall_ms', now_ms) end
   sweep()
   local failed = tonumber(redis.call('HGET', standing, 'failed'))

@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from ingest.admin.dead_letter_forms import DiscardForm, EventForm, ReplayForm
 from ingest.dead_letters.decisions import letters_discard, letters_replay
 from ingest.dead_letters.editing import EditRefused, event_text, letter_edit
-from ingest.dead_letters.selection import letters_by_cause, letters_export
+from ingest.dead_letters.selection import LARGE, letters_by_cause, letters_export
 from ingest.models import DeadLetter, DeadLetterAttempt
 from tenants.console import ConsoleAdmin, ReadOnlyInline
 
@@ -72,6 +72,10 @@ class DeadLetterAdmin(ConsoleAdmin):
         ("What became of it", {"fields": ("ended_at", "ended_by", "end_reason", "replayed_to")}),
         ("Where it comes from", {"fields": ("accepted_at", "journal", "sequence", "size_bytes")}),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
+        """Without the events: a page of a hundred may be hundreds of MiB."""
+        return super().get_queryset(request).defer(*LARGE)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

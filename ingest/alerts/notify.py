@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import send_mail
+from django.db import InterfaceError, OperationalError
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -21,7 +22,11 @@ from ingest.models import Incident, Notification
 
 FIRST_DELAY_S = 10.0
 LONGEST_DELAY_S = 600.0
+# By then the longest delay binds; beyond it the power would overflow, and a row stays until somebody takes it.
+MOST_DOUBLINGS = 10
 A_RUN_AT_MOST = 50
+# The mark of the evaluation waits for this, and the supervisors for that.
+A_RUN_AT_MOST_S = 20.0
 ERROR_CHARACTERS = 500
 
 log = logging.getLogger(__name__)
@@ -37,15 +42,23 @@ def channels() -> list[Notification.Channel]:
 
 
 def send_due(at: datetime) -> int:
-    """Send what is due; returns how many got through. A channel that fails is left alone until the next run."""
-    sent, usable = 0, set(channels())
+    """Send what is due; returns how many got through. A channel that fails is left alone until the next run; a
+    notification that cannot be sent for a defect of ours keeps nobody else. Raises DatabaseError when that is away."""
+    sent, usable, until_s = 0, set(channels()), time.monotonic() + A_RUN_AT_MOST_S
     for notification in _due(at)[:A_RUN_AT_MOST]:
         channel = Notification.Channel(notification.channel)
-        if channel in usable and _claim(notification, at):
-            if _send(notification):
-                sent += 1
-            else:
-                usable.remove(channel)
+        if time.monotonic() >= until_s:
+            break
+        if channel not in usable:
+            continue
+        try:
+            sent += _send_claimed(notification, at)
+        except webhook.NotSent:
+            usable.remove(channel)
+        except (InterfaceError, OperationalError):
+            raise
+        except Exception:
+            log.exception("%s was not sent for a defect; others are, and it is tried again", notification)
     return sent
 
 
@@ -67,23 +80,36 @@ def _due(at: datetime) -> QuerySet[Notification]:
     return due.exclude(Exists(earlier_untold)).select_related("incident").order_by("pk")
 
 
+def _send_claimed(notification: Notification, at: datetime) -> bool:
+    """Whether it was ours to send, and is sent. Raises webhook.NotSent."""
+    if not _claim(notification, at):
+        return False
+    try:
+        _SENDERS[Notification.Channel(notification.channel)](notification)
+    except webhook.NotSent as error:
+        log.warning("%s was not sent, it is tried again: %s", notification, error)
+        _note(notification, str(error))
+        raise
+    except Exception as defect:
+        _note(notification, f"a defect: {defect!r}")
+        raise
+    Notification.objects.filter(pk=notification.pk).update(sent_at=timezone.now(), last_error="")
+    return True
+
+
 def _claim(notification: Notification, at: datetime) -> bool:
-    delay_s = min(FIRST_DELAY_S * 2**notification.attempts, LONGEST_DELAY_S) + settings.FOREBAY_ALERT_TIMEOUT_S
+    delay_s = min(FIRST_DELAY_S * 2 ** min(notification.attempts, MOST_DOUBLINGS), LONGEST_DELAY_S)
+    delay_s += settings.FOREBAY_ALERT_TIMEOUT_S
     untouched = Notification.objects.filter(
         pk=notification.pk, sent_at=None, next_attempt_at=notification.next_attempt_at
     )
     return untouched.update(next_attempt_at=at + timedelta(seconds=delay_s), attempts=F("attempts") + 1) == 1
 
 
-def _send(notification: Notification) -> bool:
-    try:
-        _SENDERS[Notification.Channel(notification.channel)](notification)
-    except webhook.NotSent as error:
-        log.warning("%s was not sent, it is tried again: %s", notification, error)
-        Notification.objects.filter(pk=notification.pk).update(last_error=str(error)[:ERROR_CHARACTERS])
-        return False
-    Notification.objects.filter(pk=notification.pk).update(sent_at=timezone.now(), last_error="")
-    return True
+def _note(notification: Notification, error: str) -> None:
+    """What a receiver answers may hold a NUL, which PostgreSQL refuses in text."""
+    last_error = error.replace("\0", "\ufffd")[:ERROR_CHARACTERS]
+    Notification.objects.filter(pk=notification.pk).update(last_error=last_error)
 
 
 def _send_webhook(notification: Notification) -> None:

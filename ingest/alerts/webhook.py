@@ -41,17 +41,21 @@ def sign(secret: str, timestamp: str, body: bytes) -> str:
 
 def send(url: str, secret: str, timeout_s: float, message: Mapping[str, object], wall_s: float) -> None:
     """POST it as JSON; signed unless the secret is empty. Blocks up to `timeout_s`. Raises NotSent."""
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise NotSent("the URL must begin with http:// or https://")
     body, timestamp = json.dumps(message).encode(), str(int(wall_s))
     headers = {"Content-Type": "application/json", "User-Agent": "Forebay", TIMESTAMP_HEADER: timestamp}
     if secret:
         headers[SIGNATURE_HEADER] = sign(secret, timestamp, body)
-    request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310 - checked above
     try:
-        _opener.open(request, timeout=timeout_s).close()
+        _opener.open(_request(url, body, headers), timeout=timeout_s).close()
     except urllib.error.HTTPError as refused:
         refused.close()
         raise NotSent(f"it answered {refused.code} {refused.reason}") from refused
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NotSent(str(error) or type(error).__name__) from error
+
+
+def _request(url: str, body: bytes, headers: dict[str, str]) -> urllib.request.Request:
+    """Raises NotSent, and ValueError for what is no URL at all."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise NotSent("the URL must begin with http:// or https://")
+    return urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310 - checked above

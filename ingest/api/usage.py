@@ -5,20 +5,21 @@ HTTP side; request threads, off the event path: it asks Redis and the database.
 
 import time
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
-from django.db import Error, close_old_connections
+import redis
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from ingest.api.addresses import client_address
 from ingest.api.admission import admit
 from ingest.api.answers import Answer, encode
+from ingest.api.database_reads import from_database
 from ingest.api.schema import USAGE
 from ingest.api.views import Environ, LaneView
-from ingest.dataplane.errors import BadRequest, MethodNotAllowed, Unavailable
+from ingest.dataplane.errors import BadRequest, MethodNotAllowed
 from ingest.ledger.usage import Window, usage
 from ingest.worker import worker
 
@@ -47,21 +48,21 @@ class UsageView(LaneView):
         node = worker()
         caller = admit(environ, node, "read", client_address(environ, node.trusted_proxies))
         window = parse_window(environ["QUERY_STRING"], time.time())
-        try:
-            figures = usage(node.redis, caller.tenant.name, window)
-        except Error:
-            raise Unavailable(
-                "usage_unavailable", "The ledger is away with the database; it goes on counting, and so does acceptance"
-            ) from None
-        finally:
-            # The lane comes here without Django's signals, which would do this.
-            close_old_connections()
-        return Answer(200, encode(figures))
+        return Answer(200, encode(read_usage(node.redis, caller.tenant.name, window)))
 
     @USAGE
     def get(self, request: HttpRequest) -> HttpResponseBase:
         """What became of your own events; needs the scope `read`."""
         return self.dispatch(request)
+
+
+def read_usage(client: redis.Redis, tenant: str, window: Window) -> dict[str, Any]:
+    """By few threads at a time, as all that asks the database here. Raises Unavailable."""
+    return from_database(
+        lambda: usage(client, tenant, window),
+        code="usage_unavailable",
+        detail="The ledger cannot be read now; it goes on counting, and so does acceptance",
+    )
 
 
 def parse_window(text: str, wall_s: float) -> Window:

@@ -57,13 +57,14 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class TrialReport(msgspec.Struct, frozen=True):
-    """What the other processes should know of this one's trials: permits used, results, and whether it wants one
-    more. One at a time, so that they spread over processes and few are lost with one."""
+    """What the other processes should know of this one's trials: permits used, results, those given back without one,
+    and whether it wants one more. One at a time, so that they spread over processes and few are lost with one."""
 
     epoch: int
     used: tuple[str, ...] = ()
     successes: int = 0
     failures: int = 0
+    given_back: int = 0
     wanted: bool = False
 
 
@@ -93,6 +94,7 @@ class Breaker:
         "_calls",
         "_failed_at_s",
         "_failures",
+        "_given_back",
         "_limits",
         "_lock",
         "_now_s",
@@ -130,7 +132,7 @@ class Breaker:
         self._permits: deque[tuple[str, float]] = deque()
         self._used: list[str] = []
         self._used_at_s = 0.0
-        self._successes = self._failures = 0
+        self._successes = self._failures = self._given_back = 0
         self._wanted = False
 
     # --- the path and the poll thread --------------------------------------------------------------------------------
@@ -148,10 +150,17 @@ class Breaker:
                 self._failures += failures
         self._tell(moved)
 
+    def give_back(self, trials: int, epoch: int) -> None:
+        """Calls that began in `epoch` ended in a way that says nothing of what this breaker is for: as many others may
+        try instead."""
+        with self._lock:
+            if epoch == self.epoch and self.state is State.HALF_OPEN:
+                self._given_back += trials
+
     def take_trial(self) -> bool:
         """Whether this one call may be sent though the breaker is HALF_OPEN. Without a permit at hand it is noted that
-        one is wanted: ask again. Read `epoch` for the call afterwards, and record its result: a trial of which nothing
-        is heard has failed."""
+        one is wanted: ask again. Read `epoch` for the call afterwards, and record its result or give it back: a trial
+        of which nothing is heard has failed."""
         with self._lock:
             if not self._has_permit():
                 return self.allows_direct
@@ -217,7 +226,8 @@ class Breaker:
         """What has not been told yet of this process's trials."""
         with self._lock:
             wanted = self._wanted and not self._permits
-            return TrialReport(self.epoch, tuple(self._used), self._successes, self._failures, wanted)
+            used, given_back = tuple(self._used), self._given_back
+            return TrialReport(self.epoch, used, self._successes, self._failures, given_back, wanted)
 
     def reported(self, report: TrialReport, permits: Sequence[str], asked_at_s: float) -> None:
         """The report has arrived and brought permits, which end `permit_s` after they were asked for."""
@@ -227,6 +237,7 @@ class Breaker:
             del self._used[: len(report.used)]
             self._successes -= report.successes
             self._failures -= report.failures
+            self._given_back -= report.given_back
             self._wanted = False
             self._permits.extend((permit, asked_at_s + self._limits.permit_s) for permit in permits)
 
@@ -259,6 +270,9 @@ class Breaker:
             return self._move(State.OPEN, "the trial failed")
         if decided:
             return self._move(State.CLOSED, "the trial succeeded")
+        if self._given_back:
+            self._used.clear()
+            self._given_back = 0
         if self._used and now_s - self._used_at_s >= self._limits.trial_result_s:
             return self._move(State.OPEN, "the trial brought no result")
         if not self._used and not any(now_s < ends_s for _, ends_s in self._permits):
@@ -274,7 +288,7 @@ class Breaker:
         self._failed_at_s.clear()
         self._permits.clear()
         self._used.clear()
-        self._successes = self._failures = 0
+        self._successes = self._failures = self._given_back = 0
         self._wanted = False
         return transition
 

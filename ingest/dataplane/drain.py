@@ -4,10 +4,10 @@ Data plane. One thread a worker, which turns to the flows that are behind one af
 larger one; within a flow the oldest leaves first. What may leave is decided under the lane lock, as for the lane.
 """
 
-import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
 
 class Drain:
-    """The backlog of one worker."""
+    """The backlog of one worker. While `is_adopting`, a journal may be locked and not yet one of those `adopted`."""
 
     def __init__(
         self,
@@ -59,6 +59,8 @@ class Drain:
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.adopted: list[Journal] = []
+        self.is_adopting = False
+        self._not_adopted: set[str] = set()
         self._lane_lock = lane_lock
         self._flows = flows
         self._suspects = suspects
@@ -82,11 +84,13 @@ class Drain:
     def adopt(self, root: Path, *, segment_bytes: int, max_bytes: int) -> None:
         """Take over the journals of dead workers. Several processes may try: the lock decides."""
         known = {journal.name for journal in self.journals()}
-        for directory in orphans(root):
-            if directory.name in known:
-                continue
-            with contextlib.suppress(JournalLocked, FileNotFoundError):
-                self._take_over(Journal.adopt(directory, segment_bytes=segment_bytes, max_bytes=max_bytes))
+        self.is_adopting = True
+        try:
+            for directory in orphans(root):
+                if directory.name not in known:
+                    self._adopt(directory, segment_bytes, max_bytes)
+        finally:
+            self.is_adopting = False
 
     def visit_all(self) -> bool:
         """Give every flow that is behind its turn, look after suspects and old segments; whether somebody has used up
@@ -123,20 +127,37 @@ class Drain:
         for journal in self.journals():
             journal.close()
 
+    def _adopt(self, directory: Path, segment_bytes: int, max_bytes: int) -> None:
+        try:
+            journal = Journal.adopt(directory, segment_bytes=segment_bytes, max_bytes=max_bytes)
+            self._take_over(journal)
+            self._not_adopted.discard(directory.name)
+        except (JournalLocked, FileNotFoundError):
+            pass  # another has it, or had it
+        except Exception:  # one that cannot be opened must not keep the others
+            if directory.name not in self._not_adopted:
+                log.exception("journal %s cannot be adopted; it is tried again, without a word", directory.name)
+            self._not_adopted.add(directory.name)
+
     def _take_over(self, journal: Journal) -> None:
+        """Line up what waits in it. Until all of it is read nothing refers to it, so that it can be let go."""
+        try:
+            waiting, events = _lines(journal)
+        except BaseException:
+            journal.close()
+            raise
         log.info("journal %s: adopted with %d pending events", journal.name, journal.pending)
         metrics.JOURNAL_ADOPTED.inc()
         metrics.JOURNAL_DAMAGED_FRAMES.inc(journal.damaged_frames)
-        for segment, accept, indexes in journal.backlog():
-            by_topic: dict[str, list[int]] = {}
-            for index in indexes:
-                by_topic.setdefault(_topic(accept, index), []).append(index)
-            with self._lane_lock:
-                for topic, waiting in by_topic.items():
-                    flow = self._flows.of(accept.tenant, topic)
-                    self._flows.wait(flow, (journal, segment, accept.sequence), waiting)
         with self._lane_lock:
             self.adopted.append(journal)
+        for at, line in waiting.items():
+            with self._lane_lock:
+                flow = self._flows.of(*at)
+                flow.waiting.insert(0, line)  # it is older than what this worker accepts
+                flow.pending += events[at]
+                flow.is_behind = True
+                self._flows.behind[at] = flow
 
     def _drain_for_ever(self) -> None:
         goes_on = False
@@ -242,6 +263,20 @@ class Drain:
             if journal is not self._flows.own and journal.is_finished:
                 self.adopted.remove(journal)
                 journal.close()
+
+
+def _lines(journal: Journal) -> tuple[dict[tuple[str, str], Waiting], Counter[tuple[str, str]]]:
+    """What waits in a journal by (tenant, topic), and how many events that is. Raises OSError."""
+    waiting: dict[tuple[str, str], Waiting] = {}
+    events: Counter[tuple[str, str]] = Counter()
+    for _, accept, indexes in journal.backlog():
+        for topic, count in Counter(_topic(accept, index) for index in indexes).items():
+            at = accept.tenant, topic
+            if at not in waiting:
+                waiting[at] = Waiting(journal)
+            waiting[at].append(accept.sequence)
+            events[at] += count
+    return waiting, events
 
 
 def _topic(accept: Accept, index: int) -> str:

@@ -22,7 +22,9 @@ class Parked(NamedTuple):
 
 
 class Line:
-    """One topic. The poll thread alone writes `done_bytes` and `last_success_s`, and takes from `outstanding`."""
+    """One topic. The poll thread alone writes `done_bytes` and `last_success_s`, and takes from `outstanding`.
+
+    `trial_epoch`: the epoch of the cluster's breaker in which a trial of this topic is out."""
 
     __slots__ = (
         "_forgetting",
@@ -33,6 +35,7 @@ class Line:
         "last_success_s",
         "outstanding",
         "topic",
+        "trial_epoch",
     )
 
     def __init__(self, topic: str, breaker: Breaker) -> None:
@@ -40,6 +43,7 @@ class Line:
         self.handed_bytes = self.done_bytes = self._forgotten_bytes = 0
         self._forgetting = threading.Lock()
         self.last_success_s = float("-inf")
+        self.trial_epoch = -1
         # Of InFlight, which knows its flow and so cannot be named here.
         self.outstanding: deque[Any] = deque()
 
@@ -47,6 +51,11 @@ class Line:
     def in_flight_bytes(self) -> int:
         """In librdkafka's hands."""
         return self.handed_bytes - self.done_bytes + self._forgotten_bytes
+
+    def trial_ended(self, cluster_epoch: int) -> None:
+        """A call that began then has ended: another may try."""
+        if self.trial_epoch == cluster_epoch:
+            self.trial_epoch = -1
 
     def forget(self, size_bytes: int) -> None:
         """What is not journaled is handed over, or, less than nothing, reported. Any thread: a producer that was

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from ingest.dataplane.acks import Acknowledgements
-from ingest.dataplane.breaker import Breaker, take_trials
+from ingest.dataplane.breaker import Breaker, State, take_trials
 from ingest.dataplane.flow import Flow, Line, Parked, Waiting
 from ingest.dataplane.in_flight import InFlight
 from ingest.dataplane.journal import Journal, Origin
@@ -70,13 +70,12 @@ class Flows:
             return False
         if self._send_rate is not None and not self._may_send(self._send_rate, size_bytes):
             return False
-        cluster, own = self.cluster, line.breaker
-        if cluster.allows_direct and own.allows_direct:
-            return True
-        return take_trials(cluster, own)
+        return (self.cluster.allows_direct and line.breaker.allows_direct) or self._may_try(flow)
 
     def offers(self, flow: Flow) -> bool:
         """Whether the breakers would let one call through; a wish for a trial is noted. Any thread."""
+        if flow.line.trial_epoch == self.cluster.epoch:
+            return False
         offers = [breaker.offers_trial() for breaker in (self.cluster, flow.line.breaker)]
         return all(offers)
 
@@ -174,6 +173,18 @@ class Flows:
         """Nothing of it waits any more, so the lane produces its events again."""
         flow.is_behind, flow.must_settle, flow.pending = False, False, 0
         self.behind.pop((flow.tenant, flow.topic), None)
+
+    def _may_try(self, flow: Flow) -> bool:
+        """A topic has one trial of the cluster's out at a time, and goes to the end of the line: one that cannot be
+        written to must not have them all, time and again."""
+        cluster, line = self.cluster, flow.line
+        if not self.offers(flow) or not take_trials(cluster, line.breaker):
+            return False
+        if cluster.state is State.HALF_OPEN:
+            line.trial_epoch = cluster.epoch
+            if flow.is_behind:
+                self.behind[flow.tenant, flow.topic] = self.behind.pop((flow.tenant, flow.topic))
+        return True
 
     def _waiting_of(self, flow: Flow, journal: Journal) -> Waiting:
         flow.is_behind = True

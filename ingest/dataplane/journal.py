@@ -19,11 +19,11 @@ from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.journal_lock import LOCK_NAME, lock, lock_new
 from ingest.dataplane.ledger import Account, Ending, Ledger
 from ingest.dataplane.replay import DAMAGED, lost, replay
+from ingest.dataplane.segment_files import SegmentFiles
 from ingest.dataplane.segments import (
     IN_FLIGHT,
     MAGIC,
     Accept,
-    Checkpoint,
     Counts,
     DamagedFrame,
     Entry,
@@ -61,10 +61,8 @@ class Journal:
         self.written = 0
         self._lock = threading.Lock()
         self._lock_fd = lock_fd
-        self._segments: list[Segment] = []
+        self._segments = SegmentFiles(directory)
         self._next_sequence = 0
-        self._next_ordinal = 0
-        self._rewriting: Segment | None = None
         self.shares = Shares(max_bytes)
         self._uncounted: dict[tuple[str, int], Account] = {}
 
@@ -88,7 +86,7 @@ class Journal:
         try:
             journal._take_over()
         except BaseException:  # it must not stay locked: its next adopter may be this very process
-            os.close(journal._lock_fd)
+            journal._let_go()
             raise
         return journal
 
@@ -178,7 +176,7 @@ class Journal:
                 for segment, _, _ in merged:
                     if segment is not holder:
                         segment.settled_in.add(holder.ordinal)
-            self._unlink_settled()
+            self._segments.remove_settled()
             return settled.total()
 
     def write_counts(self) -> None:
@@ -186,6 +184,8 @@ class Journal:
         if not self._uncounted:
             return
         with self._lock:
+            if not self._segments:
+                return  # closed: what is told this late is in no file
             deltas, self._uncounted = list(self._uncounted.values()), {}
             for delta in deltas:  # a replay must find each in the minute in which it is counted now
                 delta.minute = self.ledger.open_minute(delta.minute)
@@ -216,10 +216,18 @@ class Journal:
         return not self.unsettled and not self.ledger.accounts and not self._uncounted
 
     def backlog(self) -> Iterator[tuple[Segment, Accept, list[int]]]:
-        """Every ACCEPT with pending records, oldest first: its segment, itself, the pending indexes."""
+        """Every ACCEPT with pending records, oldest first: its segment, itself, the pending indexes. One that cannot be
+        read is given up."""
         for segment in tuple(self._segments):
             for sequence in tuple(segment.starts) if segment.pending else ():
-                accept = self.read(segment, sequence)
+                if not segment.unsettled_of(sequence):
+                    continue
+                try:
+                    accept = self.read(segment, sequence)
+                except DamagedFrame as damage:
+                    lost_events = self.give_up_damaged(segment, sequence)
+                    log.error("journal %s: %s; %d events are given up", self.name, damage, lost_events)
+                    continue
                 indexes = segment.pending_of(accept)
                 if indexes:
                     yield segment, accept, indexes
@@ -278,18 +286,14 @@ class Journal:
         with self._lock:
             if self._lock_fd < 0:
                 return
-            is_finished = self.is_finished
-            for segment in self._segments:
-                if is_finished:
+            if self.is_finished:
+                for segment in self._segments:
                     segment.dispose()
-                else:
-                    segment.trim()
-                    os.close(segment.fd)
-            self._segments.clear()
-            if is_finished:
+                self._segments.clear()
                 self._remove_directory()
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+            for segment in self._segments:
+                segment.trim()
+            self._let_go()
 
     # --- inside ---
 
@@ -297,22 +301,30 @@ class Journal:
         for left in self.directory.glob(f"*{compaction.SUFFIX}"):
             left.unlink()
         replayed = replay(self.directory, self.segment_bytes)
-        self._segments, self.ledger = replayed.segments, replayed.ledger
-        self._next_sequence, self._next_ordinal = replayed.next_sequence, replayed.next_ordinal
+        self._segments += replayed.segments
+        self._segments.next_ordinal = replayed.next_ordinal
+        self.ledger, self._next_sequence = replayed.ledger, replayed.next_sequence
         self.damaged_frames = replayed.damaged_frames
         if replayed.damaged_frames:
             for delta in lost(replayed):
                 self.count(delta)
         if not self._segments or not replayed.begins_with_checkpoint:
             self._add_segment(SETTLE_RESERVE_BYTES)
-        self._unlink_settled()
+        self._segments.remove_settled()
+
+    def _let_go(self) -> None:
+        for segment in self._segments:
+            os.close(segment.fd)
+        self._segments.clear()
+        os.close(self._lock_fd)
+        self._lock_fd = -1
 
     def _remove_directory(self) -> None:
-        (self.directory / LOCK_NAME).unlink(missing_ok=True)
         try:
+            (self.directory / LOCK_NAME).unlink(missing_ok=True)
             self.directory.rmdir()
-        except OSError:
-            log.warning("journal %s: its directory is kept, something else is in it", self.name)
+        except OSError as error:
+            log.warning("journal %s: its directory is kept: %s", self.name, error.strerror)
 
     def _segment_for(self, frame_bytes: int) -> Segment:
         segment = self._segments[-1]
@@ -320,7 +332,7 @@ class Journal:
             return segment
         reserve_bytes = max(self.segment_bytes, len(MAGIC) + frame_bytes + SETTLE_RESERVE_BYTES)
         # What is settled goes when the new segment is there, whatever the bound leaves.
-        if sum(one.reserved_bytes for one in self._needed()) + reserve_bytes > self.max_bytes:
+        if sum(one.reserved_bytes for one in self._segments.needed()) + reserve_bytes > self.max_bytes:
             raise Unavailable(
                 "journal_full", "The journal is full: Kafka has not acknowledged what was accepted before"
             )
@@ -328,7 +340,7 @@ class Journal:
             segment = self._add_segment(reserve_bytes)
         except OSError as error:
             raise Unavailable("journal_unwritable", f"The journal has no room: {error.strerror}") from error
-        self._unlink_settled()
+        self._segments.remove_settled()
         return segment
 
     def _write_ending(self, entry: Entry) -> Segment | None:
@@ -346,35 +358,13 @@ class Journal:
         return segment
 
     def _add_segment(self, reserve_bytes: int) -> Segment:
-        # The ordinal tells two segments of one sequence apart, the first of which got nothing but SETTLEs.
-        path = self.directory / f"{self._next_sequence:020d}-{self._next_ordinal:08d}.segment"
-        header, payload = frame(Checkpoint(list(self.ledger.accounts.values())))
-        segment = Segment.create(path, self._next_sequence, reserve_bytes + len(header) + len(payload))
-        segment.write(header, payload)
-        self._next_ordinal += 1
-        self._segments.append(segment)
-        return segment
-
-    def _needed(self) -> list[Segment]:
-        """Segments with unsettled records, and those whose SETTLEs such a one needs."""
-        unsettled = [one for one in self._segments if one.unsettled]
-        ordinals = {ordinal for one in unsettled for ordinal in one.settled_in}
-        return [one for one in self._segments if one.unsettled or one.ordinal in ordinals]
-
-    def _unlink_settled(self) -> None:
-        if len(self._segments) == 1 or all(one.unsettled for one in self._segments[:-1]):
-            return
-        needed = {*self._needed(), self._segments[-1], self._rewriting}
-        for segment in self._segments:
-            if segment not in needed:
-                segment.dispose()
-        self._segments = [one for one in self._segments if one in needed]
+        return self._segments.begin(self._next_sequence, reserve_bytes, self.ledger.accounts.values())
 
     def _rewrite(self, segment: Segment) -> bool:
         with self._lock:
             if segment not in self._segments:
                 return False  # it was settled meanwhile
-            self._rewriting = segment
+            self._segments.rewriting = segment
             # What is settled from here on has its SETTLE elsewhere and stays in the new file.
             before, segment.settled_in = segment.settled_in, set()
             older = [one for one in self._segments if one.ordinal < segment.ordinal]
@@ -392,5 +382,5 @@ class Journal:
             return False
         finally:
             with self._lock:
-                self._rewriting = None
-                self._unlink_settled()
+                self._segments.rewriting = None
+                self._segments.remove_settled()

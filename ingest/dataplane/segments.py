@@ -5,6 +5,7 @@ is reserved ahead and reads as zeros. Every later release must read what is writ
 """
 
 import contextlib
+import logging
 import os
 import struct
 import zlib
@@ -17,6 +18,8 @@ from pathlib import Path
 import msgspec
 
 from ingest.dataplane.ledger import Account, Ending
+
+log = logging.getLogger(__name__)
 
 MAGIC = b"FBJ2\n\0\0\0"
 FRAME = struct.Struct("<II")
@@ -291,13 +294,24 @@ class Segment:
         os.posix_fallocate(self.fd, 0, max(self.reserved_bytes, self.size_bytes))
 
     def dispose(self) -> None:
-        """Close the file; remove it, or set it aside when part of it could not be read."""
+        """Close the file; remove it, or set it aside when part of it could not be read. Who settles must not fail for a
+        file that stays, so that is logged only."""
+        try:
+            if self.is_damaged:
+                self.path.rename(self.path.with_suffix(".damaged"))
+            else:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s is settled and cannot be removed: %s", self.path, error.strerror)
+            self._empty()
         os.close(self.fd)
         self.fd = -1  # the number may soon be another file's
-        if self.is_damaged:
-            self.path.rename(self.path.with_suffix(".damaged"))
-        else:
-            self.path.unlink()
+
+    def _empty(self) -> None:
+        """What is settled must not come back with its file when the directory is adopted."""
+        if not self.is_damaged:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, 0)
 
     def trim(self) -> None:
         """Give back the space that was reserved for more, if the disk lets us."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError
 
 from ingest.dataplane import metrics
-from ingest.dataplane.breaker import Breaker
+from ingest.dataplane.calls import OVERDUE_S, Calls
 from ingest.dataplane.faults import Counts, Fault, verdict_of
 from ingest.dataplane.flow import Line, Parked
 from ingest.dataplane.flows import Flows
@@ -26,8 +26,6 @@ from ingest.dataplane.suspects import Suspects
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.05
-# A call that is this old, while its topic has had no success for as long, has failed: librdkafka says so much later.
-OVERDUE_S = 5.0
 # More of them at once would not open a breaker any further.
 OVERDUE_AT_ONCE = 10
 
@@ -57,10 +55,7 @@ class Settlements:
         self._stalled_s = stalled_s
         self._now_s = now_s
         self._next_s = 0.0
-        self._last_success_s = float("-inf")
-        self._successes: Counter[tuple[Line, int, int]] = Counter()
-        self._failures: Counter[tuple[Breaker, int]] = Counter()
-        self._why = ""
+        self._calls = Calls(flows, now_s)
         self._calls_back = False
 
     def settle_if_due(self) -> None:
@@ -86,7 +81,10 @@ class Settlements:
             in_flight.is_settled = True
             if not in_flight.is_abandoned:
                 self._done(in_flight)
-            if not in_flight.indexes or (in_flight.failures and in_flight.is_over):
+            if not in_flight.indexes:
+                self._calls.came_to_nothing(in_flight)
+                continue
+            if in_flight.failures and in_flight.is_over:
                 continue  # of what is settled the file may be gone, with which it could be told what has failed
             failed = self._failed(in_flight) if in_flight.failures else {}
             if not failed:
@@ -106,7 +104,7 @@ class Settlements:
             metrics.delivered(topic)[0].inc(count)
         for journal in self._journals():
             journal.write_counts()
-        self._tell_breakers()
+        self._calls.tell()
 
     def watch(self) -> None:
         """Find calls that are overdue, and an instance of librdkafka that has stopped reporting."""
@@ -120,7 +118,7 @@ class Settlements:
                     self._count_overdue(line, now_s)
                 if now_s - outstanding[0].produced_s > self._stalled_s and not outstanding[0].is_alone:
                     self._producer.distrust("stalled")
-        self._tell_breakers()
+        self._calls.tell()
         if self._producer.is_distrusted:
             self._renew_producer()
 
@@ -132,7 +130,7 @@ class Settlements:
     def _succeeded(self, in_flight: InFlight) -> None:
         seconds = in_flight.completed_s - in_flight.produced_s
         metrics.delivered(in_flight.flow.topic)[1].observe(seconds)
-        self._count_success(in_flight)
+        self._calls.succeeded(in_flight)
         if in_flight.is_alone:
             self._suspects.forget(in_flight)
 
@@ -150,7 +148,7 @@ class Settlements:
         for (code, name), count in errors.items():
             metrics.DELIVERY_ERRORS.labels(verdict_of(code).fault, name).inc(count)
         if not back:
-            self._count_success(in_flight)  # Kafka has answered, though not as one would like
+            self._calls.succeeded(in_flight)  # Kafka has answered, though not as one would like
         elif not in_flight.is_abandoned:
             self._send_back(in_flight, back, failed)
         return failed
@@ -178,28 +176,9 @@ class Settlements:
             self._suspects.forget(in_flight)
         if Fault.FATAL in faults_of:
             self._producer.distrust("fatal")
-        counts = {verdict.counts for verdict in verdicts.values()} - {Counts.NOTHING}
-        if counts:
-            why = "/".join(sorted(error.name() for error in faults.values()))
-            self._count_failure(in_flight, why, is_clusters=Counts.CLUSTER in counts)
+        self._calls.failed(in_flight, faults, "/".join(sorted(error.name() for error in faults.values())))
+        if any(verdict.counts is not Counts.NOTHING for verdict in verdicts.values()):
             self._calls_back = True
-
-    def _count_success(self, in_flight: InFlight) -> None:
-        if not in_flight.is_counted:
-            in_flight.is_counted = True
-            self._successes[in_flight.flow.line, in_flight.cluster_epoch, in_flight.topic_epoch] += 1
-
-    def _count_failure(self, in_flight: InFlight, why: str, *, is_clusters: bool) -> None:
-        """One failed call: the cluster's where no topic succeeds, else its topic's. Breakers leave out what began
-        before their last transition."""
-        if in_flight.is_counted:
-            return
-        in_flight.is_counted = True
-        self._why = why
-        if is_clusters and self._now_s() - self._last_success_s > OVERDUE_S:
-            self._failures[self._flows.cluster, in_flight.cluster_epoch] += 1
-        else:
-            self._failures[in_flight.flow.line.breaker, in_flight.topic_epoch] += 1
 
     def _count_overdue(self, line: Line, now_s: float) -> None:
         counted = 0
@@ -207,22 +186,9 @@ class Settlements:
             if now_s - in_flight.produced_s <= OVERDUE_S or counted == OVERDUE_AT_ONCE:
                 return
             if not (in_flight.is_counted or in_flight.is_settled or in_flight.is_abandoned):
-                self._count_failure(in_flight, f"no report for {OVERDUE_S:g} s", is_clusters=True)
+                self._calls.failed(in_flight, (KafkaError._TIMED_OUT,), f"no report for {OVERDUE_S:g} s")
                 metrics.OVERDUE_CALLS.inc()
                 counted += 1
-
-    def _tell_breakers(self) -> None:
-        successes: Counter[tuple[Breaker, int]] = Counter()
-        if self._successes:
-            self._last_success_s = self._now_s()
-            for (line, cluster_epoch, topic_epoch), calls in self._successes.items():
-                line.last_success_s = self._last_success_s
-                successes[self._flows.cluster, cluster_epoch] += calls
-                successes[line.breaker, topic_epoch] += calls
-            self._successes = Counter()
-        failures, self._failures = self._failures, Counter()
-        for breaker, epoch in {*successes, *failures}:
-            breaker.record(successes[breaker, epoch], failures[breaker, epoch], epoch, self._why)
 
     def _renew_producer(self) -> None:
         """Replace librdkafka's instance; what it has not reported is pending again, under the same eventIds."""
@@ -236,6 +202,7 @@ class Settlements:
     def _abandon(self, in_flight: InFlight) -> None:
         in_flight.is_abandoned = True
         self._done(in_flight)
+        self._calls.came_to_nothing(in_flight)
         first = in_flight.sequence - in_flight.segment.first_sequence
         states = in_flight.segment.states
         lost = [index for index in in_flight.indexes if states[first + index] == IN_FLIGHT]

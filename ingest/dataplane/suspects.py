@@ -1,7 +1,8 @@
 """Records that Kafka refused for what they are: each is tried alone before it becomes a dead letter.
 
 Data plane. Brokers refuse a whole batch for one bad record, so its neighbours come here too, and leave at their first
-try. The poll thread adds, the drain's thread tries and gives up. What is here is HELD in the journal.
+try. The poll thread adds, the drain's thread tries and gives up. What is here is HELD in the journal. Flows have their
+tries in turn and tenants their dead letters, so that one tenant's bad records keep nobody else's good ones.
 """
 
 import logging
@@ -19,6 +20,7 @@ from ingest.dataplane.in_flight import InFlight
 from ingest.dataplane.journal import Journal, Origin, Range
 from ingest.dataplane.ledger import Ending
 from ingest.dataplane.segments import HELD, Accept, DamagedFrame
+from ingest.dataplane.turns import Served, Turns
 from ingest.dataplane.undeliverable import DeliveryAttempt, Undeliverable
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,9 @@ log = logging.getLogger(__name__)
 WAITS_S = (0.1, 0.2, 0.4)
 # A batch of neighbours must not take the drain's thread from the backlog of others.
 TRIES_PER_VISIT = 50
-OFFER_AGAIN_S = 0.5
+OFFERS_PER_VISIT = 50
+# How long a flow waits that may not leave now, and a tenant of whom no more dead letters are taken.
+AGAIN_S = 0.5
 
 TryAlone = Callable[[Flow, Origin, Accept, int], bool]
 """Produce one record in a batch of its own; False when there is no room for it now."""
@@ -63,11 +67,12 @@ class Suspects:
         self._now_s = now_s
         self._tried: dict[tuple[str, int], tuple[DeliveryAttempt, ...]] = {}
         self._added: deque[Suspect] = deque()
-        self._waiting: list[Suspect] = []
+        self._to_try: Turns[Suspect] = Turns(len(WAITS_S), AGAIN_S)  # by flow
+        self._to_offer: Turns[Suspect] = Turns(1, AGAIN_S)  # by tenant, for so their number a second is bounded
 
     def __len__(self) -> int:
         """How many wait for a try, or to be kept."""
-        return len(self._added) + len(self._waiting)
+        return len(self._added) + len(self._to_try) + len(self._to_offer)
 
     def add(self, in_flight: InFlight, index: int, error: KafkaError) -> None:
         """A record was refused. On the poll thread."""
@@ -91,21 +96,20 @@ class Suspects:
             self._tried.pop((in_flight.journal.name, in_flight.sequence + index), None)
 
     def visit(self) -> None:
-        """Try what is due, and hand over what has failed too often. On the drain's thread."""
+        """Try what is due, then hand over what has failed too often: most of the first are good, of the second none.
+        On the drain's thread."""
         while self._added:
-            self._waiting.append(self._added.popleft())
-        if not self._waiting:
-            return
-        now_s, tries, left = self._now_s(), 0, []
-        for suspect in self._waiting:
-            if suspect.due_s > now_s or tries >= TRIES_PER_VISIT:
-                left.append(suspect)
-                continue
-            tries += 1
-            if not self._deal_with(suspect):
-                suspect.due_s = now_s + OFFER_AGAIN_S
-                left.append(suspect)
-        self._waiting = left
+            self._line_up(self._added.popleft())
+        now_s = self._now_s()
+        self._to_try.serve(TRIES_PER_VISIT, now_s, self._try)
+        self._to_offer.serve(OFFERS_PER_VISIT, now_s, self._hand_over)
+
+    def _line_up(self, suspect: Suspect) -> None:
+        tries = len(suspect.attempts) - 1
+        if tries < len(WAITS_S):
+            self._to_try.put((suspect.flow.tenant, suspect.flow.topic), tries, suspect)
+        else:
+            self._to_offer.put(suspect.flow.tenant, 0, suspect)
 
     def _hold(
         self,
@@ -120,20 +124,33 @@ class Suspects:
         journal.mark(segment, sequence, [index], HELD)
         self._added.append(Suspect(origin, flow, index, code, attempts, self._now_s() + wait_s))
 
-    def _deal_with(self, suspect: Suspect) -> bool:
+    def _try(self, suspect: Suspect) -> Served:
+        accept = self._read(suspect)
+        if not isinstance(accept, Accept):
+            return accept
+        self._tried[suspect.identity] = suspect.attempts
+        if self._try_alone(suspect.flow, suspect.origin, accept, suspect.index):
+            return Served.DONE
+        del self._tried[suspect.identity]
+        return Served.ALL_LATER
+
+    def _hand_over(self, suspect: Suspect) -> Served:
+        accept = self._read(suspect)
+        if not isinstance(accept, Accept):
+            return accept
+        return Served.DONE if self._offer(_undeliverable(suspect, accept)) else Served.ALL_LATER
+
+    def _read(self, suspect: Suspect) -> Accept | Served:
+        """What it is a record of; or what becomes of it where that cannot be read."""
         journal, segment, sequence = suspect.origin
         try:
-            accept = journal.read(segment, sequence)
+            return journal.read(segment, sequence)
         except DamagedFrame as damage:
             give_up_damaged(suspect.origin, damage)
-            return True
+            return Served.DONE
         except OSError:
             log.exception("journal %s: a refused event cannot be read; it is tried again", journal.name)
-            return False
-        if len(suspect.attempts) <= len(WAITS_S):
-            self._tried[suspect.identity] = suspect.attempts
-            return self._try_alone(suspect.flow, suspect.origin, accept, suspect.index)
-        return self._offer(_undeliverable(suspect, accept))
+            return Served.ALONE_LATER
 
 
 def give_up_damaged(origin: Origin, damage: DamagedFrame) -> None:

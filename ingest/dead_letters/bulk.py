@@ -14,13 +14,14 @@ from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
 from ingest.dead_letters.routes import Destination, Dropped, Routes, Topics
-from ingest.dead_letters.selection import OPEN, LetterCriteria, criteria_from, letters_select
+from ingest.dead_letters.selection import OPEN, LetterCriteria, criteria_from, letters_read, letters_select
 from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus, ReplayRoute
 
 # Of one bulk replay so many letters are due at a time.
 ENLISTED_AT_ONCE = 500
-# Rules look at each event, so a plan looks at this many and says so.
+# Rules look at each event, so a plan looks at this many, or at those that make up so many bytes, and says so.
 PLANNED_SAMPLE = 1_000
+PLANNED_BYTES = 32 << 20
 
 
 class BulkRefused(Exception):
@@ -85,9 +86,9 @@ def bulk_forecast(*, bulk: BulkReplay, routes: Routes, topics: Topics) -> BulkPl
         rows = letters.order_by().values_list("topic").annotate(count=Count("pk")).order_by("topic")
         destinations, sampled = dict(rows), events
     else:
-        sample = letters.order_by("pk")[:PLANNED_SAMPLE]
-        destinations = Counter(_destination(routes, letter, topics) for letter in sample)
-        sampled = min(events, PLANNED_SAMPLE)
+        sample = _sample(letters)
+        destinations = Counter(_destination(routes, letter, topics) for letter in letters_read(letters=sample))
+        sampled = sum(destinations.values())
     return BulkPlan(
         events=events,
         bytes=found["size"] or 0,
@@ -96,6 +97,18 @@ def bulk_forecast(*, bulk: BulkReplay, routes: Routes, topics: Topics) -> BulkPl
         estimated_s=events / settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S,
         charges_quota=bulk.charges_quota,
     )
+
+
+def _sample(letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+    """The first ones, with no more than rules look at."""
+    ids: list[int] = []
+    total_bytes = 0
+    for pk, size_bytes in letters.order_by("pk").values_list("pk", "size_bytes")[:PLANNED_SAMPLE]:
+        total_bytes += size_bytes
+        if ids and total_bytes > PLANNED_BYTES:
+            break
+        ids.append(pk)
+    return DeadLetter.objects.filter(pk__in=ids).only("tenant", "value")
 
 
 def _destination(routes: Routes, letter: DeadLetter, topics: Topics) -> str:

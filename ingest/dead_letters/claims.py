@@ -61,7 +61,9 @@ def letters_claim(*, most: int, claim_s: float, max_attempts: int, now: datetime
     fatal.update(
         status=LetterStatus.EXHAUSTED, code=INTERRUPTED, next_attempt_at=None, claimed_by="", claimed_until=None
     )
-    return list(DeadLetter.objects.filter(claimed_by=token).order_by("pk"))
+    # By number too: the claim's token has no index, and the table may be large.
+    ours = DeadLetter.objects.filter(pk__in=ids, claimed_by=token)
+    return list(ours.defer("original_value").order_by("pk"))
 
 
 def _within_bytes(rows: "QuerySet[DeadLetter, tuple[int, int, str]]") -> list[tuple[int, str]]:

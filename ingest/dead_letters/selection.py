@@ -15,7 +15,10 @@ from django.db.models import Count, Max, Min, QuerySet
 from ingest.models import DeadLetter, LetterStatus
 
 OPEN = (LetterStatus.WAITING, LetterStatus.EXHAUSTED)
-EXPORT_ROWS = 200
+# Each may hold an event of a MiB, and the original beside it.
+READ_ROWS = 10
+# What may be that large: a list shows neither.
+LARGE = ("value", "original_value")
 
 
 class LetterCriteria(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,9 +86,14 @@ def letters_by_cause(*, letters: QuerySet[DeadLetter]) -> list[Cause]:
     return [Cause(*row) for row in rows]
 
 
+def letters_read(*, letters: QuerySet[DeadLetter]) -> Iterator[DeadLetter]:
+    """One after the other, a few in memory at a time."""
+    return letters.iterator(chunk_size=READ_ROWS)
+
+
 def letters_export(*, letters: QuerySet[DeadLetter]) -> Iterator[str]:
-    """NDJSON, a letter a line, read from the database a few rows at a time."""
-    for letter in letters.iterator(chunk_size=EXPORT_ROWS):
+    """NDJSON, a letter a line; whole letters, whatever a list had left out."""
+    for letter in letters_read(letters=letters.defer(None)):
         yield json.dumps(letter_facts(letter), ensure_ascii=False) + "\n"
 
 

@@ -35,7 +35,7 @@ _POSSIBLY_STORED = {
 
 
 class Shipment(msgspec.Struct, frozen=True):
-    """A record to send. `timestamp_ms` is when its event was accepted."""
+    """A record to send. `timestamp_ms` is now: by the time of acceptance Kafka might delete it as too old, at once."""
 
     letter_id: int
     topic: str

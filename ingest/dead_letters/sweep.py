@@ -105,7 +105,10 @@ def _sent(tools: Tools, letters: Sequence[DeadLetter], topics: Mapping[str, int]
     for letter_id in _uncharged(tools, routed):
         destinations.pop(letter_id)
         results[letter_id] = PutOff()
-    shipments = [_shipment(letter, destinations[letter.pk]) for letter in routed if letter.pk in destinations]
+    sent_at_ms = round(tools.now().timestamp() * 1000)
+    shipments = [
+        _shipment(letter, destinations[letter.pk], sent_at_ms) for letter in routed if letter.pk in destinations
+    ]
     for letter_id, report in _reports(tools, shipments):
         delivered = report.is_delivered
         results[letter_id] = Delivered(destinations[letter_id], report) if delivered else Failed(report)
@@ -129,14 +132,14 @@ def _uncharged(tools: Tools, letters: Sequence[DeadLetter]) -> set[int]:
     return {letter_id for letter_id, _, _ in wanted} - granted
 
 
-def _shipment(letter: DeadLetter, to: Destination) -> Shipment:
+def _shipment(letter: DeadLetter, to: Destination, sent_at_ms: int) -> Shipment:
     return Shipment(
         letter_id=letter.pk,
         topic=to.topic,
         partition=to.partition,
         key=to.key,
         value=bytes(letter.value),
-        timestamp_ms=round(letter.accepted_at.timestamp() * 1000),
+        timestamp_ms=sent_at_ms,
         headers=tuple((str(name), str(value)) for name, value in letter.headers),
     )
 

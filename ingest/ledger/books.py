@@ -32,12 +32,15 @@ MINUTES_A_DAY = 1440
 
 
 class Mismatch(NamedTuple):
-    """Something that does not add up: what it is about, by how many events, and what to do in one line."""
+    """Something that does not add up: what it is about, by how many events, and what to do in one line.
+
+    `is_of_one_row`: one account contradicts itself, so nothing of it can be on its way between two witnesses."""
 
     subject: str
     events: int
     text: str
     is_missing_worker: bool = False
+    is_of_one_row: bool = False
 
 
 class Missing(NamedTuple):
@@ -62,7 +65,7 @@ class Missing(NamedTuple):
 
 
 def mismatches(*, tenant: str = "") -> list[Mismatch]:
-    """Everything that does not add up at this moment. Under load some may only be on its way: see `persisting`."""
+    """Everything that does not add up at this moment. Under load some is only on its way: see `checking`."""
     found = [*_unexplained(tenant), *_overspent(tenant), *_dead_letters(tenant)]
     if not tenant:
         found += [*_unsettled(), *(one.mismatch for one in missing_journals())]
@@ -121,14 +124,14 @@ def _unexplained(tenant: str) -> Iterator[Mismatch]:
     for model in (LedgerMinute, LedgerHour):
         for name, events in _sums(_of(model, tenant).exclude(unexplained=0), "tenant", "unexplained"):
             text = f"tenant {name}: received differs from accepted + rejected by {events}; a defect: please report it"
-            yield Mismatch(f"unexplained:{model.__name__}:{name}", events, text)
+            yield Mismatch(f"unexplained:{model.__name__}:{name}", events, text, is_of_one_row=True)
 
 
 def _overspent(tenant: str) -> Iterator[Mismatch]:
     for model in (LedgerMinute, LedgerHour):
         for name, events in _sums(_of(model, tenant).filter(pending__lt=0), "tenant", "pending"):
             text = f"tenant {name}: {-events} more events ended than were accepted; a defect: please report it"
-            yield Mismatch(f"overspent:{model.__name__}:{name}", events, text)
+            yield Mismatch(f"overspent:{model.__name__}:{name}", events, text, is_of_one_row=True)
 
 
 def _unsettled() -> Iterator[Mismatch]:

@@ -49,9 +49,10 @@ def _evaluate(client: redis.Redis) -> int:
         channels=notify.channels(),
     )
     incidents.incidents_forget(ended_before=at - timedelta(days=settings.FOREBAY_ALERT_RETENTION_DAYS))
+    notify.send_due(at)
+    # Last of all: while nothing can be sent there is no mark, and the supervisors tell instead.
     if observed.redis:
         _leave_word(client, observed.redis, observed.wall_s)
-    notify.send_due(at)
     return len(found)
 
 

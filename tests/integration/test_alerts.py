@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -256,6 +256,19 @@ def test_the_database_away_is_said_and_leaves_no_mark_of_an_evaluation(
 
     assert held == -1
     assert "the database does not answer" in caplog.text
+    assert client.get(EVALUATED) is None
+
+
+def test_an_evaluation_whose_sending_dies_leaves_no_mark_for_the_supervisors(client: redis.Redis) -> None:
+    def refuse(execute: Callable[..., object], sql: str, *rest: object) -> object:
+        if "UPDATE" in sql and Notification._meta.db_table in sql:
+            raise OperationalError("the connection was lost")
+        return execute(sql, *rest)
+
+    beat(client, damaged_segments=1)
+    with connection.execute_wrapper(refuse):
+        evaluate_alerts()
+
     assert client.get(EVALUATED) is None
 
 

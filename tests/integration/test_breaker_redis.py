@@ -1,66 +1,27 @@
 """Breakers of several workers on a real Redis: one state for all, exactly the permitted trials, Redis away and back."""
 
-import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
 
-import pytest
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from ingest.breaker_board import BreakerBoard
 from ingest.breaker_store import standings, transitions
 from ingest.broker_probe import BrokerProbe
-from ingest.dataplane.breaker import Breaker, BreakerLimits, State
-from ingest.dataplane.policy import OverridePolicy
+from ingest.dataplane.breaker import State
+from tests.integration.breaker_world import (
+    LIMITS,
+    boards,
+    connect,
+    eventually,
+    look_all,
+    look_and_tell,
+    open_it,
+    take,
+    word,
+)
 from tests.services import RedisServer
-
-PROCESSES = 3
-TAKERS = 50
-LIMITS = BreakerLimits(open_s=0.5)
-PATIENT = BreakerLimits(open_s=3_600.0)
-DEADLINE_S = 30.0
-
-
-def connect(url: str) -> Redis:
-    return Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=Retry(NoBackoff(), 0))
-
-
-def eventually(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> bool:
-    until_s = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > until_s:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def open_it(breaker: Breaker) -> None:
-    breaker.record(0, 5, breaker.epoch)
-
-
-def word(number: int, kind: str, topic: str = "") -> OverridePolicy:
-    return OverridePolicy(number, kind, topic, "", "operator", "they know why", 0)
-
-
-@contextmanager
-def boards(url: str, count: int, limits: BreakerLimits = PATIENT) -> Iterator[list[BreakerBoard]]:
-    """As many workers as asked for; the test takes their looks, so that nothing happens unseen."""
-    with ExitStack() as stack:
-        clients = [stack.enter_context(connect(url)) for _ in range(count)]
-        yield [BreakerBoard(client, f"worker-{at}", limits) for at, client in enumerate(clients)]
-
-
-def look_all(*all_boards: BreakerBoard, rounds: int = 2) -> None:
-    for _ in range(rounds):
-        for board in all_boards:
-            board.look()
 
 
 # --- one state for all -----------------------------------------------------------------------------------------------
@@ -142,136 +103,6 @@ def test_an_idle_board_asks_redis_one_thing_a_look(own_redis: RedisServer) -> No
         assert not {name for name in calls if "evalsha" in name or "hgetall" in name}
 
 
-# --- trials ----------------------------------------------------------------------------------------------------------
-def half_open(*all_boards: BreakerBoard) -> list[Breaker]:
-    """Their clusters' breakers, HALF_OPEN in one epoch."""
-    open_it(all_boards[0].cluster)
-    look_all(*all_boards)
-    all_boards[0].cluster.end_open_early("the test says so")
-    look_all(*all_boards)
-    return [board.cluster for board in all_boards]
-
-
-def take(board: BreakerBoard) -> bool:
-    """As a request or the drain does: asks, and again when the board has looked."""
-    if board.cluster.take_trial():
-        return True
-    board.look()
-    return board.cluster.take_trial()
-
-
-@pytest.mark.parametrize(
-    ("results", "state"),
-    [
-        ((True, True, True), State.CLOSED),
-        ((True, True, False), State.CLOSED),
-        ((True, False, False), State.OPEN),
-        ((False, False, False), State.OPEN),
-    ],
-)
-def test_three_trials_in_three_processes_decide_together(
-    empty_redis_url: str, results: tuple[bool, ...], state: State
-) -> None:
-    with boards(empty_redis_url, 3) as workers:
-        half_open(*workers)
-        for board, succeeded in zip(workers, results, strict=True):
-            assert take(board)
-            board.cluster.record(int(succeeded), int(not succeeded), board.cluster.epoch)
-
-        look_all(*workers)
-
-        assert [board.cluster.state for board in workers] == [state] * 3
-
-
-def test_a_permit_that_nobody_used_is_given_again(empty_redis_url: str) -> None:
-    limits = BreakerLimits(open_s=3_600.0, trials=1, permit_s=0.2)
-    with boards(empty_redis_url, 2, limits) as (idle, busy):
-        half_open(idle, busy)
-        idle.cluster.take_trial()
-        idle.look()
-
-        at_once = take(busy)
-        given_again = eventually(lambda: take(busy))
-
-        assert (at_once, given_again) == (False, True)
-
-
-def test_a_trial_whose_worker_died_has_failed(empty_redis_url: str) -> None:
-    limits = BreakerLimits(open_s=3_600.0, trials=1, trial_result_s=0.2)
-    with boards(empty_redis_url, 2, limits) as (dying, other):
-        half_open(dying, other)
-        assert take(dying)
-        dying.look()
-
-        decided = eventually(lambda: look_and_tell(other) == [State.OPEN])
-
-        assert decided
-        assert other.cluster.cause == "1 of 1 trials failed"
-
-
-def test_where_nobody_has_more_to_try_with_the_trials_that_there_were_decide(empty_redis_url: str) -> None:
-    limits = BreakerLimits(open_s=3_600.0, trial_result_s=0.2)
-    with boards(empty_redis_url, 2, limits) as (busy, idle):
-        half_open(busy, idle)
-        assert take(busy)
-        busy.cluster.record(1, 0, busy.cluster.epoch)
-        busy.look()
-
-        at_once = busy.cluster.state
-        later = eventually(lambda: look_and_tell(busy, idle) == [State.CLOSED] * 2)
-
-        assert (at_once, later) == (State.HALF_OPEN, True)
-
-
-def knock(url: str, ready: Barrier, over: Barrier, taken: "Queue[int]") -> None:
-    """One process whose requests all want to be the trial; none of them ever brings a result."""
-    with connect(url) as redis:
-        board = BreakerBoard(redis, multiprocessing.current_process().name, PATIENT)
-        board.start()
-        breaker = board.topic("logs")
-        ready.wait(60)
-        until_s = time.monotonic() + 3.0
-
-        def knock_on() -> int:
-            count = 0
-            while time.monotonic() < until_s:
-                count += breaker.take_trial()
-                time.sleep(0.001)
-            return count
-
-        with ThreadPoolExecutor(TAKERS) as threads:
-            taken.put(sum(thread.result() for thread in [threads.submit(knock_on) for _ in range(TAKERS)]))
-        over.wait(60)
-        board.stop()
-
-
-def test_fifty_takers_in_three_processes_get_exactly_the_permitted_trials(empty_redis_url: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready, over, taken = context.Barrier(PROCESSES + 1), context.Barrier(PROCESSES + 1), context.Queue()
-    with boards(empty_redis_url, 1) as (board,):
-        open_it(board.topic("logs"))
-        look_all(board)
-        processes = [
-            context.Process(target=knock, args=(empty_redis_url, ready, over, taken), daemon=True)
-            for _ in range(PROCESSES)
-        ]
-        for process in processes:
-            process.start()
-
-        ready.wait(60)
-        board.topic("logs").end_open_early("the test says so")
-        look_all(board)
-        counts = [taken.get(timeout=60) for _ in processes]
-        over.wait(60)
-        for process in processes:
-            process.join(30)
-        look_all(board)
-
-    print(f"trials taken by process: {counts}")
-    assert sum(counts) == PATIENT.trials
-    assert board.topic("logs").state is State.HALF_OPEN
-
-
 # --- Redis goes and comes --------------------------------------------------------------------------------------------
 def test_while_redis_is_away_each_process_opens_and_has_one_trial(own_redis: RedisServer) -> None:
     with boards(own_redis.url, 2, LIMITS) as (first, second):
@@ -305,11 +136,6 @@ def test_the_highest_epoch_wins_when_redis_is_back_and_nobody_flaps(own_redis: R
         assert seen[1:] == [[State.CLOSED, State.CLOSED]] * 4
         assert first.cluster.epoch == second.cluster.epoch == 3
         assert standings(redis)[0].state is State.CLOSED
-
-
-def look_and_tell(*all_boards: BreakerBoard) -> list[State]:
-    look_all(*all_boards, rounds=1)
-    return [board.cluster.state for board in all_boards]
 
 
 def test_a_redis_that_forgot_everything_is_told_again(own_redis: RedisServer) -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,7 +22,7 @@ from tests.consumer import create_topic, read_all
 from tests.faults.traffic import Client
 from tests.node import Node
 from tests.programs import poll_until
-from tests.unit.dead_letters.world import ACCEPTED_MS, event, letter, letters, statuses, undeliverable
+from tests.unit.dead_letters.world import event, letter, letters, statuses, undeliverable
 
 # Not in a transaction of the test's, which other connections could not see into.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,11 +109,14 @@ def test_what_the_writer_says_is_kept_is_in_the_database() -> None:
     assert sorted(DeadLetter.objects.values_list("sequence", flat=True)) == sorted(settled)
 
 
-def test_a_replay_lands_where_it_says_with_its_own_id_key_and_time(services_of_the_task: str, topic_name: str) -> None:
+def test_a_replay_lands_where_it_says_with_its_own_id_and_key_at_the_time_of_the_replay(
+    services_of_the_task: str, topic_name: str
+) -> None:
     create_topic(services_of_the_task, topic_name, partitions=4)
     letters(120, topic=topic_name, partition=3, **due())
     letters(30, topic=topic_name, partition=-1, **due())
 
+    began_ms = time.time_ns() // 1_000_000
     replayed = sweep_dead_letters()
 
     records = {(one.partition, one.offset): one for one in read_all(services_of_the_task, topic_name)}
@@ -121,7 +125,9 @@ def test_a_replay_lands_where_it_says_with_its_own_id_key_and_time(services_of_t
     for one in DeadLetter.objects.all():
         record = records[one.replayed_partition or 0, one.replayed_offset or 0]
         assert json.loads(record.value)["eventId"] == one.event_id
-        assert (record.key, record.timestamp_ms) == (b"checkout", ACCEPTED_MS)
+        assert record.key == b"checkout"
+        # By the time of acceptance, which may be months ago, the broker would delete it with the next look at its logs.
+        assert record.timestamp_ms >= began_ms
 
 
 def test_one_record_that_the_broker_refuses_leaves_its_neighbours_to_be_delivered(

@@ -196,6 +196,19 @@ def test_the_task_cries_only_when_the_same_is_wrong_three_times(
     assert (left.unbalanced_events, len(left.mismatches)) == (1, 1)
 
 
+def test_the_task_cries_about_an_account_that_explains_less_and_less(client: redis.Redis) -> None:
+    cries = []
+    for lost in range(1, 4):
+        row, _ = LedgerMinute.objects.get_or_create(journal="j", tenant="acme", minute=NOW_MINUTE)
+        derive(row, Account("acme", NOW_MINUTE, received=lost))
+        row.save()
+        cries.append(len(ledger_check()))
+
+    left = decode_check(cast(bytes, client.get(CHECK)))
+    assert cries == [0, 0, 1]
+    assert left.unbalanced_events == 3
+
+
 def hour(client: redis.Redis, tenant: str = "acme") -> dict[str, Any]:
     return usage(client, tenant, parse_window("step=minute", time.time()))
 

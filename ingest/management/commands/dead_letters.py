@@ -18,10 +18,12 @@ from ingest.dead_letters.decisions import DecisionRefused, letters_discard, lett
 from ingest.dead_letters.editing import EditRefused, event_text, letter_edit
 from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.selection import (
+    LARGE,
     LetterCriteria,
     letter_facts,
     letters_by_cause,
     letters_export,
+    letters_read,
     letters_select,
 )
 from ingest.dead_letters.sending import topics_of_cluster
@@ -78,7 +80,9 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no bulk replay {options['bulk_id']}.") from None
 
     def _list(self, options: dict[str, Any]) -> None:
-        for letter in letters_select(criteria=_criteria(options))[: options["max"]]:
+        found = letters_select(criteria=_criteria(options))
+        found = found if options["json"] else found.defer(*LARGE)
+        for letter in letters_read(letters=found[: options["max"]]):
             if options["json"]:
                 self._print_json(letter_facts(letter))
             else:

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingest import journals
 from ingest.dataplane.errors import Unavailable
-from ingest.dataplane.journal_lock import is_held
+from ingest.dataplane.journal_lock import LOCK_NAME, is_held
 from ingest.journals import CannotRequeue, JournalView
 from ingest.worker import worker
 
@@ -111,20 +111,19 @@ class Command(BaseCommand):
                 time.sleep(0.1)
         finally:
             node.close()
-        self.stdout.write("Everything that no living worker holds is delivered.")
+        self.stdout.write("Nothing waits any more that no living worker holds.")
 
     def _left(self, node: Any) -> str:
-        """What there is still to do, in words; empty when there is nothing."""
+        """What there is still to do, in words, and what it waits for; empty when there is nothing."""
         drain = node.engine.drain
-        waiting = sum(journal.unsettled for journal in drain.adopted)
-        known = {journal.name for journal in drain.journals()}
-        others = [path for path in journals.directories(_root()) if path.name not in known]
-        unheld = sum((path / "lock").exists() and not is_held(path) for path in others)
-        if not node.topics:
-            return "waiting for the snapshot: is `manage.py snapshot` running, or its file there?" if unheld else ""
-        return (
-            f"{waiting:,} events wait in {len(drain.adopted)} journals, {unheld} not opened" if waiting + unheld else ""
-        )
+        # In this order: a journal is nobody's at first, then it is being opened, then it is the drain's.
+        unheld = sum((path / LOCK_NAME).exists() and not is_held(path) for path in journals.directories(_root()))
+        is_opening = drain.is_adopting
+        waiting = sum(journal.unsettled for journal in tuple(drain.adopted))
+        if not (unheld or is_opening or waiting):
+            return ""
+        opening = ", others are being opened" if is_opening else ""
+        return f"{waiting:,} events wait in {len(drain.adopted)} journals, {unheld} not opened{opening}{_cause(node)}"
 
     def _requeue(self, options: dict[str, Any]) -> None:
         try:
@@ -134,6 +133,22 @@ class Command(BaseCommand):
         except Unavailable as error:
             raise CommandError(error.detail) from error
         self.stdout.write(f"{events:,} events are in line again, in journal {name}; a worker takes it over in seconds.")
+
+
+def _cause(node: Any) -> str:
+    """Why they may go on waiting, as far as it is known here."""
+    if node.snapshot is None:
+        return "; there is no snapshot: is `manage.py snapshot` running, or its file there?"
+    flows = node.engine.flows
+    behind = tuple(flows.behind.values())
+    unknown = sorted({flow.topic for flow in behind} - node.topics.keys())
+    parked = sum(flow.parked is not None for flow in behind)
+    causes = [f"the snapshot does not know {', '.join(unknown[:5])}"] if unknown else []
+    if parked:
+        causes.append(f"{parked} parked: see `topic parked`")
+    if not flows.cluster.allows_direct:
+        causes.append(f"the cluster's breaker is {flows.cluster.state}")
+    return "".join(f"; {cause}" for cause in causes)
 
 
 def _root() -> Path:

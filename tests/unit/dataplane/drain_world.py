@@ -77,6 +77,10 @@ class World(EngineWorld):
         stored = [*self.kafka.stored, *self.alone.stored]
         return [int(value) for name, value in stored if name == topic]
 
+    def queued(self) -> list[int]:
+        """What librdkafka holds, in the order in which it came."""
+        return [int(message.value()) for message, _, _ in self.kafka.queue]
+
     def first_of(self, topic: str) -> int | None:
         queued = [message.topic() for message, _, _ in self.kafka.queue]
         return queued.index(topic) if topic in queued else None

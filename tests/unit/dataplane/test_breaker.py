@@ -192,6 +192,20 @@ def test_what_was_reported_is_not_reported_again(breaker: Breaker, clock: Clock)
     assert (left.used, left.successes, left.failures) == (("b",), 0, 1)
 
 
+def test_a_trial_given_back_is_told_once_and_only_of_this_epoch(breaker: Breaker, clock: Clock) -> None:
+    half_opened(breaker, clock)
+    breaker.reported(breaker.trial_report(), ["a"], clock.now_s)
+    breaker.take_trial()
+    breaker.give_back(1, breaker.epoch)
+    breaker.give_back(5, breaker.epoch - 1)
+    report = breaker.trial_report()
+
+    breaker.reported(report, [], clock.now_s)
+
+    assert (report.used, report.given_back) == (("a",), 1)
+    assert breaker.trial_report().given_back == 0
+
+
 def test_a_trial_is_allowed_anyway_once_it_is_closed(breaker: Breaker) -> None:
     assert breaker.take_trial()
     assert not opened(breaker).take_trial()
@@ -250,6 +264,16 @@ def test_alone_a_trial_that_says_nothing_has_failed(breaker: Breaker, clock: Clo
     breaker.tick(alone=True)
 
     assert (breaker.state, breaker.cause) == (State.OPEN, "the trial brought no result")
+
+
+def test_alone_a_trial_given_back_is_followed_by_another(breaker: Breaker, clock: Clock) -> None:
+    half_opened(breaker, clock).tick(alone=True)
+    breaker.take_trial()
+    breaker.give_back(1, breaker.epoch)
+
+    breaker.tick(alone=True)
+
+    assert [breaker.take_trial(), breaker.take_trial()] == [True, False]
 
 
 def test_alone_an_unused_permit_is_renewed(breaker: Breaker, clock: Clock) -> None:

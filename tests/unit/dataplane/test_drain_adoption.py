@@ -1,13 +1,17 @@
 """Unit: what dead workers left behind is adopted and drained, by one worker only."""
 
 import os
+import resource
 import threading
 from pathlib import Path
 
 import pytest
 
 from ingest.dataplane.drain import TIDY_EVERY_S
+from ingest.dataplane.journal import Journal
+from ingest.dataplane.replay import DAMAGED
 from tests.unit.dataplane.drain_world import SIZES, World
+from tests.unit.dataplane.journal_world import pending, totals
 from tests.unit.dataplane.world import NOW_WALL_MS
 
 
@@ -125,3 +129,87 @@ def test_a_journal_that_cannot_be_read_does_not_keep_the_others(world: World, ca
 
     assert [message.topic() for message, _, _ in world.kafka.queue] == ["audit"]
     assert broken.name in caplog.text
+
+
+# --- what cannot be adopted ------------------------------------------------------------------------------------------
+def test_a_directory_that_cannot_be_opened_keeps_no_other_and_is_told_of_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *others = sorted(orphan(world.root, "logs") for _ in range(3))
+    stranger = first / "copy-of.segment"
+    stranger.touch()
+
+    for _ in range(3):
+        world.drain.adopt(world.root, **SIZES)
+    adopted = {journal.directory for journal in world.drain.adopted}
+    stranger.unlink()
+    world.drain.adopt(world.root, **SIZES)
+
+    assert adopted == set(others)
+    assert caplog.text.count(f"journal {first.name} cannot be adopted") == 1
+    assert len(world.drain.adopted) == 3
+
+
+def test_of_what_goes_bad_while_it_is_lined_up_only_that_is_given_up(world: World) -> None:
+    journal = Journal.adopt(orphan(world.root, "logs", "logs", "audit"), **SIZES)
+    journal.append("acme", NOW_WALL_MS, [("logs", 0, b"k", b"3", 0)])
+    journal.close()
+    journal = Journal.adopt(journal.directory, **SIZES)
+    os.pwrite(journal._segments[0].fd, b"\xff", journal._segments[0].places[0] + 10)
+
+    world.drain._take_over(journal)
+    world.deliver_everything()
+
+    assert world.stored() == [3]
+    assert totals(journal).discarded == {DAMAGED: 3}
+
+
+def test_a_journal_whose_backlog_cannot_be_read_is_let_go_and_nothing_of_it_is_in_line(world: World) -> None:
+    directory = orphan(world.root, "logs", "audit")
+    journal = Journal.adopt(directory, **SIZES)
+    reading, writing = os.pipe()
+    os.dup2(reading, journal._segments[0].fd)  # what cannot be read at a place
+
+    with pytest.raises(OSError, match="seek"):
+        world.drain._take_over(journal)
+    behind = world.behind()
+    world.drain.adopt(world.root, **SIZES)
+    world.deliver_everything()
+
+    assert behind == {}
+    assert (world.stored("logs"), world.stored("audit")) == ([0], [1])
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_disk_that_lets_a_journal_not_be_opened_costs_no_descriptors(world: World) -> None:
+    journal = Journal.adopt(orphan(world.root, "logs"), **SIZES)
+    os.pwrite(journal._segments[0].fd, b"FBJ9", 0)  # so that it needs a new segment
+    journal.close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        world.drain.adopt(world.root, **SIZES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert world.drain.adopted == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    world.drain.adopt(world.root, **SIZES)
+    assert len(world.drain.adopted) == 1
+
+
+def test_what_was_settled_is_not_read_again_to_line_up_the_rest(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    _, segment, first = journal.append("acme", 1, [("logs", 0, b"k", b"settled", 0)])
+    journal.append("acme", 1, [("logs", 0, b"k", b"waits", 0)])
+    journal.settle([(segment, first, 1)])
+    journal.close()
+    adopted = Journal.adopt(journal.directory, **SIZES)
+    os.pwrite(adopted._segments[0].fd, b"\xff", adopted._segments[0].places[0] + 10)
+
+    assert pending(adopted) == [b"waits"]
+    assert adopted.damaged_frames == 0
+    adopted.close()

@@ -7,9 +7,9 @@ import pytest
 from confluent_kafka import KafkaError
 
 from ingest.dataplane.breaker import State
+from ingest.dataplane.calls import OVERDUE_S
 from ingest.dataplane.flows import BACK_OFF_S
 from ingest.dataplane.policy import OverridePolicy
-from ingest.dataplane.settlements import OVERDUE_S
 from tenants.quotas import TokenBucket
 from tests.unit.dataplane.drain_world import TIMED_OUT, World
 from tests.unit.dataplane.engine_world import STALLED_S
@@ -22,10 +22,6 @@ FATAL = KafkaError._FATAL
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def queued(world: World) -> list[int]:
-    return [int(message.value()) for message, _, _ in world.kafka.queue]
 
 
 def word(number: int, kind: str, tenant: str = "acme") -> OverridePolicy:
@@ -85,57 +81,6 @@ def test_a_call_that_was_overdue_and_then_fails_counts_once(world: World) -> Non
     assert world.cluster.state is State.OPEN
 
 
-def test_behind_an_open_breaker_nothing_leaves_and_then_only_trials(world: World) -> None:
-    world.cluster.record(0, 10, 0)
-    for _ in range(6):
-        world.send("logs")
-    world.drain.visit_all()
-    while_open = len(world.kafka.queue)
-
-    world.pass_time(world.limits.open_s)
-    world.cluster.tick()
-    world.cluster.reported(world.cluster.trial_report(), ["a", "b", "c"], world.clock())
-    world.drain.visit_all()
-
-    assert (while_open, world.cluster.state, queued(world)) == (0, State.HALF_OPEN, [0, 1, 2])
-    world.kafka.acknowledge_all()
-    world.settle()
-    assert world.journal.pending == 3
-
-
-def test_trials_that_succeed_close_the_breaker_and_the_backlog_leaves(world: World) -> None:
-    world.cluster.record(0, 10, 0)
-    for _ in range(3):
-        world.send("logs")
-    world.pass_time(world.limits.open_s)
-    world.cluster.tick(alone=True)  # the time is over
-    world.cluster.tick(alone=True)  # a permit
-
-    world.drain.visit_all()
-    trial = queued(world)
-    world.kafka.acknowledge_all()
-    world.settle()
-    world.cluster.tick(alone=True)
-    world.drain.visit_all()
-
-    assert (trial, queued(world), world.cluster.state) == ([0], [1, 2], State.CLOSED)
-
-
-def test_reports_of_calls_from_before_the_breaker_moved_say_nothing(world: World) -> None:
-    for _ in range(6):
-        world.send("logs")
-    world.cluster.record(0, 10, 0)
-    world.pass_time(world.limits.open_s)
-    world.cluster.tick()
-
-    world.kafka.acknowledge()
-    world.kafka.fail(TIMED_OUT)
-    world.settle()
-
-    report = world.cluster.trial_report()
-    assert (world.cluster.state, report.successes, report.failures) == (State.HALF_OPEN, 0, 0)
-
-
 def test_what_we_called_back_ourselves_counts_for_no_breaker(world: World) -> None:
     for _ in range(20):
         world.send("logs")
@@ -180,14 +125,14 @@ def test_a_flow_that_lost_nothing_when_the_queue_was_called_back_goes_on(world: 
     world.settle()
     world.kafka.queue.append(sent)  # a broker had it already, so it could not be called back
     world.send("logs")
-    too_early = queued(world)
+    too_early = world.queued()
 
     world.kafka.acknowledge()
     world.settle()
     world.drain.visit_all()
     world.drain.visit_all()
 
-    assert (too_early, queued(world)) == ([1], [2])
+    assert (too_early, world.queued()) == ([1], [2])
     assert ("acme", "logs") not in world.behind()
 
 
@@ -200,12 +145,12 @@ def test_after_records_came_back_nothing_follows_before_all_in_flight_is_reporte
 
     world.pass_time(BACK_OFF_S)
     world.drain.visit_all()
-    too_early = queued(world)
+    too_early = world.queued()
     world.kafka.acknowledge()
     world.settle()
     world.drain.visit_all()
 
-    assert (too_early, queued(world)) == ([1], [0])
+    assert (too_early, world.queued()) == ([1], [0])
 
 
 # --- parked ----------------------------------------------------------------------------------------------------------
@@ -220,7 +165,7 @@ def test_a_topic_without_permission_is_parked_for_its_tenant_alone(world: World)
     world.drain.visit_all()
 
     assert [(flow.tenant, flow.topic) for flow in world.flows.parked()] == [("acme", "logs")]
-    assert queued(world) == [2]
+    assert world.queued() == [2]
     assert (world.cluster.state, world.breaker("logs").state) == (State.CLOSED, State.CLOSED)
 
 
@@ -261,7 +206,7 @@ def test_an_operator_may_park(world: World) -> None:
     world.send("logs")
     world.send("logs", tenant="bolt")
 
-    assert queued(world) == [1]
+    assert world.queued() == [1]
 
 
 # --- room and rate ---------------------------------------------------------------------------------------------------
@@ -272,7 +217,7 @@ def test_a_topic_has_a_quarter_of_the_queue_and_no_more(tmp_path: Path) -> None:
         world.send("logs")
     world.send("audit")
 
-    assert queued(world) == [0, 1, 2, 5]
+    assert world.queued() == [0, 1, 2, 5]
     assert world.behind() == {("acme", "logs"): 2}
 
 
@@ -280,7 +225,7 @@ def test_the_send_rate_holds_back_what_is_over_it(tmp_path: Path) -> None:
     world = World(tmp_path, send_rate=TokenBucket(2, 2, 0.0))
     for _ in range(3):
         world.send("logs")
-    at_once = queued(world)
+    at_once = world.queued()
 
     world.kafka.acknowledge_all()
     world.settle()
@@ -288,7 +233,7 @@ def test_the_send_rate_holds_back_what_is_over_it(tmp_path: Path) -> None:
     world.drain.visit_all()
 
     assert at_once == [0, 1]
-    assert queued(world) == [2]
+    assert world.queued() == [2]
 
 
 def test_the_send_rate_holds_for_what_waits_too(tmp_path: Path) -> None:
@@ -301,7 +246,7 @@ def test_the_send_rate_holds_for_what_waits_too(tmp_path: Path) -> None:
     for _ in range(4):
         world.pass_time(1)
         world.drain.visit_all()
-        counts.append(len(queued(world)))
+        counts.append(len(world.queued()))
 
     steps = [later - earlier for earlier, later in itertools.pairwise(counts)]
     assert 0 < min(steps) <= max(steps) <= min(steps) + 1
@@ -314,13 +259,13 @@ def test_asking_too_often_uses_up_no_send_rate(tmp_path: Path) -> None:
         world.send("logs")
     world.kafka.room = 1_000
     world.drain.visit_all()
-    at_once = len(queued(world))
+    at_once = len(world.queued())
 
     for _ in range(100):
         world.pass_time(0.02)
         world.drain.visit_all()
 
-    assert 0 < at_once < len(queued(world)) < 20
+    assert 0 < at_once < len(world.queued()) < 20
 
 
 def test_a_huge_backlog_of_one_flow_does_not_keep_anothers_first_record(tmp_path: Path) -> None:
@@ -332,8 +277,8 @@ def test_a_huge_backlog_of_one_flow_does_not_keep_anothers_first_record(tmp_path
 
     world.drain.visit_all()
 
-    assert 300 in queued(world)
-    assert len(queued(world)) < 300
+    assert 300 in world.queued()
+    assert len(world.queued()) < 300
 
 
 # --- a producer that is replaced -------------------------------------------------------------------------------------
@@ -369,7 +314,7 @@ def test_a_late_success_of_the_old_producer_settles_and_the_second_one_is_only_l
     world.kafka.distrust("fatal")
     world.settlements.watch()
     world.drain.visit_all()
-    sent_twice = queued(world)
+    sent_twice = world.queued()
 
     world.kafka.acknowledge_all()
     world.settle()

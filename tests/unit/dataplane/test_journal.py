@@ -295,3 +295,13 @@ def test_a_closed_journal_takes_nothing_more(journal: Journal) -> None:
         journal.append("acme", 1, records(1))
 
     assert raised.value.code == "shutting_down"
+
+
+def test_what_is_counted_when_it_is_closed_is_in_nobodys_way(journal: Journal) -> None:
+    journal.close()
+
+    journal.count(Account("acme", 1, received=1, dropped={"fire_and_forget": 1}))
+    journal.write_counts()
+    journal.close()
+
+    assert totals(journal).received == 0

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
+from ingest.dataplane.drain import IDLE_S
 from ingest.dataplane.faults import Fault
 from ingest.dataplane.flows import BACK_OFF_S
 from ingest.dataplane.replay import DAMAGED
 from ingest.dataplane.segments import HELD
-from ingest.dataplane.suspects import OFFER_AGAIN_S, TRIES_PER_VISIT, WAITS_S, keep
+from ingest.dataplane.suspects import AGAIN_S, TRIES_PER_VISIT, WAITS_S, keep
+from ingest.dataplane.undeliverable import Undeliverable
 from tests.unit.dataplane.drain_world import TIMED_OUT, World
 from tests.unit.dataplane.journal_world import totals
 from tests.unit.dataplane.world import NOW_WALL_MS, records
@@ -118,7 +120,7 @@ def test_a_dead_letter_nobody_has_room_for_is_offered_again(world: World) -> Non
     world.takes_letters = True
     world.drain.visit_all()
     too_early = list(world.letters)
-    world.pass_time(OFFER_AGAIN_S)
+    world.pass_time(AGAIN_S)
     world.drain.visit_all()
 
     assert (refused, too_early) == (1, [])
@@ -187,6 +189,81 @@ def test_what_was_parked_for_too_long_says_why_it_was(world: World) -> None:
     assert "authorization" in letter.attempts[-1].detail
 
 
+# --- one tenant beside another ---------------------------------------------------------------------------------------
+def send_one_batch(world: World, tenant: str, events: int) -> None:
+    world.send(*["logs"] * events, tenant=tenant)
+    refuse_batch(world)
+
+
+def give_up_on(world: World, events: int) -> None:
+    """Acme's records that waited for too long: each is a dead letter at once."""
+    world.send(*["not-yet"] * events)
+    world.pass_time(3_700)
+    world.drain.visit_all()
+    assert len(world.suspects) == events
+
+
+def visit_for(world: World, seconds: float, bad: bytes = b"") -> None:
+    """As the drain's thread does, with a Kafka that takes what is good."""
+    for _ in range(round(seconds / IDLE_S)):
+        world.pass_time(IDLE_S)
+        world.drain.visit_all()
+        while world.alone.queue:
+            message, _, _ = world.alone.queue[0]
+            world.alone.fail(TOO_LARGE) if message.value() == bad else world.alone.acknowledge()
+        world.settle()
+
+
+@pytest.mark.parametrize("takes_letters", [True, False])
+def test_a_tenants_dead_letters_keep_no_other_tenants_neighbours(world: World, takes_letters: bool) -> None:
+    world.takes_letters = takes_letters
+    give_up_on(world, 3_000)
+    first = world.sent
+    send_one_batch(world, "bolt", 500)
+
+    visit_for(world, 1.0)
+
+    assert world.stored() == list(range(first, first + 500))
+
+
+def test_a_tenants_many_first_tries_leave_another_tenant_its_share(world: World) -> None:
+    send_one_batch(world, "acme", 3_000)
+    first = world.sent
+    send_one_batch(world, "bolt", 300)
+
+    visit_for(world, 1.0)
+
+    of_bolt = [number for number in world.stored() if number >= first]
+    assert len(of_bolt) == 300
+    assert len(world.stored()) > 600
+
+
+class CountingWorld(World):
+    offers = 0
+
+    def _offer(self, letter: Undeliverable) -> bool:
+        self.offers += 1
+        return super()._offer(letter)
+
+
+def test_after_a_no_a_tenants_dead_letters_are_left_alone_for_a_while(tmp_path: Path) -> None:
+    world = CountingWorld(tmp_path)
+    world.takes_letters = False
+    give_up_on(world, 200)
+    world.offers = 0
+    world.drain.visit_all()
+    at_once = world.offers
+
+    visit_for(world, 1.0)
+    refused = world.offers
+    world.takes_letters = True
+    visit_for(world, 1.0)
+
+    assert at_once <= 1
+    assert refused <= 3
+    assert len(world.letters) == 200
+
+
 # --- a disk that fails -----------------------------------------------------------------------------------------------
 def test_a_suspect_that_cannot_be_read_any_more_is_given_up_and_keeps_nobody(world: World) -> None:
     world.send("logs", "logs")
@@ -216,7 +293,7 @@ def test_a_suspect_that_cannot_be_read_now_is_tried_again(world: World) -> None:
     world.drain.visit_all()
 
     os.dup2(disk, segment.fd)
-    world.pass_time(OFFER_AGAIN_S)
+    world.pass_time(AGAIN_S)
     world.drain.visit_all()
 
     assert [message.value() for message, _, _ in world.alone.queue] == [b"0"]

@@ -4,6 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from ingest.dataplane.faults import Fault
 from ingest.dataplane.partitioning import UNASSIGNED, Partitioning
@@ -12,7 +14,7 @@ from ingest.dead_letters.claims import letters_claim
 from ingest.dead_letters.decisions import letters_replay
 from ingest.dead_letters.sending import Report
 from ingest.models import DeadLetter, LetterStatus, ReplayRoute
-from tests.unit.dead_letters.world import ACCEPTED_MS, START, World, event, letter, letters, statuses
+from tests.unit.dead_letters.world import START, World, event, letter, letters, statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -45,12 +47,13 @@ def claim(world: World, most: int) -> list[DeadLetter]:
 
 def test_a_due_letter_is_sent_where_it_was_meant_to_go_and_says_where_it_is(world: World) -> None:
     due = letter()
+    sent_at_ms = round(world.now().timestamp() * 1000)
 
     replayed = world.sweep()
 
     due.refresh_from_db()
     (sent,) = world.kafka.stored
-    assert (sent.topic, sent.partition, sent.key, sent.timestamp_ms) == ("logs", 3, b"checkout", ACCEPTED_MS)
+    assert (sent.topic, sent.partition, sent.key, sent.timestamp_ms) == ("logs", 3, b"checkout", sent_at_ms)
     assert world.kafka.event_ids() == [due.event_id]
     assert (due.status, due.replayed_topic, due.replayed_partition, due.replayed_offset) == ("replayed", "logs", 3, 0)
     assert (due.claimed_by, due.claimed_until, due.next_attempt_at) == ("", None, None)
@@ -204,6 +207,18 @@ def test_two_claimers_never_get_the_same_letter(world: World) -> None:
 
     assert (len(first), len(second)) == (6, 4)
     assert not {one.pk for one in first} & {one.pk for one in second}
+
+
+def test_a_claim_finds_its_letters_by_number_for_its_token_has_no_index(world: World) -> None:
+    letters(5)
+
+    with CaptureQueriesContext(connection) as captured:
+        claim(world, 5)
+
+    conditions = [query["sql"].partition(" WHERE ")[2] for query in captured.captured_queries]
+    by_token = [condition for condition in conditions if '"claimed_by" =' in condition]
+    assert by_token
+    assert all('"id" IN' in condition for condition in by_token)
 
 
 def test_a_claim_holds_no_more_than_fits_into_memory(world: World) -> None:

@@ -111,6 +111,17 @@ def test_a_tenant_has_its_share_of_a_second_and_leaves_others_theirs(world: Worl
     assert world.writer.offer(undeliverable(13, record=tiny))
 
 
+def test_a_tenant_that_asks_all_the_time_has_its_share_all_the_same(world: World) -> None:
+    tiny = ("logs", 0, b"", b"{}", 0)
+    number = 0
+
+    for _ in range(200):  # ten seconds, twenty times a second
+        number += world.writer.offer(undeliverable(number, record=tiny))
+        world.clock.advance(0.05)
+
+    assert 100 <= number <= 111
+
+
 def test_a_writer_that_stops_writes_what_it_has_taken_over(world: World) -> None:
     for number in range(5):
         world.writer.offer(undeliverable(number))
