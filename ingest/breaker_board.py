@@ -92,6 +92,10 @@ class BreakerBoard:
             for breaker in self._all()
         ]
 
+    def breakers(self) -> list[Breaker]:
+        """All of this process, the cluster's first."""
+        return self._all()
+
     def look(self) -> None:
         """One round: time moves on, then Redis is told and asked."""
         for breaker in self._all():

@@ -6,12 +6,14 @@ thread of a worker; nothing on a request's way waits for it.
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 import redis
 
 WORKERS = "forebay:workers"
+# What a worker tells beside its heartbeat, in a field of its own; it goes when the heartbeat does.
+BREAKERS, JOURNALS = "forebay:workers:breakers", "forebay:journals"
 # Deletes a heartbeat only while it is the one that was judged: a worker that was frozen may have come back meanwhile.
 _FORGET_UNCHANGED = (
     "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end return 0"
@@ -66,8 +68,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T", bound=msgspec.Struct)
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(WorkerStatus)
 
 
 class Heartbeat:
@@ -86,14 +89,21 @@ class Heartbeat:
         found = msgspec.convert({**status, **self._own, "seen_wall_s": wall_s}, WorkerStatus)
         self._redis.hset(WORKERS, self._field, _encoder.encode(found))
 
+    def tell(self, where: str, what: msgspec.Struct) -> None:
+        """Write what this worker has to tell beside it. Raises redis.RedisError."""
+        self._redis.hset(where, self._field, _encoder.encode(what))
+
     def goodbye(self) -> None:
         """The last word of a worker that stops in order. Raises redis.RedisError."""
-        self._redis.hdel(WORKERS, self._field)
+        pipe = self._redis.pipeline(transaction=False)
+        for place in (WORKERS, BREAKERS, JOURNALS):
+            pipe.hdel(place, self._field)
+        pipe.execute()
 
 
 def workers(client: redis.Redis) -> list[WorkerStatus]:
     """Every worker that has not said goodbye, by name. Raises redis.RedisError."""
-    found = (_read(blob) for blob in _blobs(client).values())
+    found = (_read(blob, WorkerStatus) for blob in _blobs(client).values())
     return sorted((status for status in found if status), key=lambda status: status.name)
 
 
@@ -103,15 +113,26 @@ def forget(client: redis.Redis, statuses: Iterable[WorkerStatus]) -> int:
     gone = 0
     for status in statuses:
         blob = blobs.get(status.name.encode())
-        if blob is not None and _read(blob) == status:
-            gone += int(cast(int, client.eval(_FORGET_UNCHANGED, 1, WORKERS, status.name, blob)))
+        if blob is None or _read(blob, WorkerStatus) != status:
+            continue
+        if client.eval(_FORGET_UNCHANGED, 1, WORKERS, status.name, blob):
+            gone += 1
+            for beside in (BREAKERS, JOURNALS):
+                client.hdel(beside, status.name)
     return gone
 
 
-def _read(blob: bytes) -> WorkerStatus | None:
+def told(client: redis.Redis, where: str, kind: type[T]) -> dict[str, T]:
+    """What workers tell beside their heartbeats, by the worker's name. Raises redis.RedisError."""
+    found = cast(dict[bytes, bytes], client.hgetall(where))
+    read = {name.decode(): _read(blob, kind) for name, blob in found.items()}
+    return {name: one for name, one in read.items() if one is not None}
+
+
+def _read(blob: bytes, kind: type[T]) -> T | None:
     """None for what another release or another program wrote: it must not hide the others."""
     try:
-        return _decoder.decode(blob)
+        return msgspec.json.decode(blob, type=kind)
     except msgspec.MsgspecError as error:
         log.warning("a heartbeat cannot be read: %s", error)
         return None

@@ -1,4 +1,4 @@
-"""What a worker tells the rest each second: gauges, heartbeat, ledger, parked topics, recent events, keys in use.
+"""What a worker tells the rest each second: gauges, heartbeat, ledger, breakers, journals, recent events, keys in use.
 
 Worker; the chores' thread alone, never on a request's way. Redis may be away for any of it: nothing here is an event,
 and what is missed now comes again.
@@ -7,6 +7,7 @@ and what is missed now comes again.
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from django.conf import settings
 from forebay import VERSION
 from ingest.alerts.shown import SHOW_S, show_open_alerts
 from ingest.breaker_board import BreakerBoard
+from ingest.breaker_reports import breakers_report
 from ingest.chores import Chore
 from ingest.dataplane import metrics
 from ingest.dataplane.breaker import State
@@ -26,7 +28,8 @@ from ingest.dataplane.recent import BUSIEST_TENANTS, SAMPLE_EVENTS, RecentEvents
 from ingest.dataplane.tally import flush_all
 from ingest.dataplane.throttles import Throttles
 from ingest.engine import Engine
-from ingest.heartbeats import Heartbeat
+from ingest.heartbeats import BREAKERS, JOURNALS, Heartbeat
+from ingest.journal_reports import journals_report
 from ingest.ledger.publisher import LedgerPublisher
 from ingest.parked import ParkedEntry, publish_parked
 from ingest.tenant_minutes import tenant_minutes_add
@@ -42,6 +45,7 @@ RECENT_KEPT_S = 3600
 class Reported(Protocol):
     """What is told of: a worker."""
 
+    lane_lock: threading.Lock
     engine: Engine
     board: BreakerBoard
     redis: redis.Redis
@@ -75,6 +79,8 @@ class Reports:
             Chore(EACH_S, self._publish_ledger),
             Chore(EACH_S, self._beat),
             Chore(EACH_S, self._publish_parked),
+            Chore(EACH_S, self._publish_breakers),
+            Chore(EACH_S, self._publish_journals),
             Chore(EACH_S, self._publish_recent),
             Chore(SHOW_S, self._show_alerts),
             Chore(KEY_USES_S, self._publish_key_uses),
@@ -125,7 +131,7 @@ class Reports:
 
     def _beat(self) -> None:
         condition = self.condition()
-        now_wall_ms = time.time_ns() // 1_000_000
+        now_wall_ms = _now_wall_ms()
         condition["breakers"] = [
             {
                 "name": one["topic"] or "cluster",
@@ -167,6 +173,22 @@ class Reports:
         ]
         _unless_away(lambda: publish_parked(self._worker.redis, self._name, entries))
 
+    def _publish_breakers(self) -> None:
+        report = breakers_report(self._worker.board.breakers(), _now_wall_ms())
+        _unless_away(lambda: self._heartbeat.tell(BREAKERS, report))
+
+    def _publish_journals(self) -> None:
+        worker, engine = self._worker, self._worker.engine
+        report = journals_report(
+            engine.journal,
+            tuple(engine.drain.adopted),
+            engine.flows,
+            worker.lane_lock,
+            node=settings.FOREBAY_NODE_NAME,
+            wall_ms=_now_wall_ms(),
+        )
+        _unless_away(lambda: self._heartbeat.tell(JOURNALS, report))
+
     def _publish_recent(self) -> None:
         taken, throttled = self._worker.recent.take(), self._worker.throttles.take()
         if not taken and not throttled:
@@ -190,6 +212,10 @@ class Reports:
 
 def _age_s(snapshot: Snapshot) -> float:
     return time.time() - snapshot.header.built_wall_ms / 1000
+
+
+def _now_wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _unless_away(call: Callable[[], object]) -> None:

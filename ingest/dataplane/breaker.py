@@ -25,6 +25,7 @@ class State(StrEnum):
     DISABLED = "DISABLED"
 
 
+FAILURES_KEPT = 5
 _OBEYED = {"FORCED_OPEN": State.FORCED_OPEN, "DISABLED": State.DISABLED, "RESET": State.CLOSED}
 
 
@@ -68,6 +69,23 @@ class TrialReport(msgspec.Struct, frozen=True):
     wanted: bool = False
 
 
+class FailedCalls(msgspec.Struct, frozen=True):
+    """Calls that were told as failed at once, `age_s` ago, and why the last of them did."""
+
+    age_s: float
+    calls: int
+    why: str
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What a closed breaker decides by: of `known` calls so many `failed`. `failures` are the last ones, newest first;
+    they stay when it moves."""
+
+    known: int
+    failed: int
+    failures: tuple[FailedCalls, ...]
+
+
 class Transition(msgspec.Struct, frozen=True):
     """From where to where, and why."""
 
@@ -93,6 +111,7 @@ class Breaker:
     __slots__ = (
         "_calls",
         "_failed_at_s",
+        "_failed_last",
         "_failures",
         "_given_back",
         "_limits",
@@ -129,6 +148,7 @@ class Breaker:
         self._lock = threading.Lock()
         self._calls: deque[bool] = deque(maxlen=limits.window_calls)
         self._failed_at_s: deque[float] = deque(maxlen=limits.burst_failures)
+        self._failed_last: deque[tuple[float, int, str]] = deque(maxlen=FAILURES_KEPT)
         self._permits: deque[tuple[str, float]] = deque()
         self._used: list[str] = []
         self._used_at_s = 0.0
@@ -143,6 +163,8 @@ class Breaker:
         with self._lock:
             if epoch != self.epoch:
                 return
+            if failures:
+                self._failed_last.append((self._now_s(), failures, why))
             if self.state is State.CLOSED:
                 moved = self._count(successes, failures, why)
             elif self.state is State.HALF_OPEN:
@@ -221,6 +243,13 @@ class Breaker:
         with self._lock:
             age_s = self._now_s() - self.since_s
             return Standing(self.state, self.epoch, age_s, self.cause, self.by, self.override)
+
+    def window(self) -> Window:
+        """What it decides by now, and what failed last. Any thread."""
+        with self._lock:
+            now_s = self._now_s()
+            last = tuple(FailedCalls(now_s - at_s, calls, why) for at_s, calls, why in reversed(self._failed_last))
+            return Window(len(self._calls), sum(self._calls), last)
 
     def trial_report(self) -> TrialReport:
         """What has not been told yet of this process's trials."""

@@ -249,6 +249,11 @@ class Journal:
         with self._lock:
             return next((one for one in self._segments if one.first_sequence <= sequence < one.end_sequence), None)
 
+    def minute_of(self, sequence: int | None = None) -> int | None:
+        """The minute in which a record was accepted, the oldest unsettled one by default. None when it is gone."""
+        with self._lock:
+            return self._segments.minute_of(sequence)
+
     def confirm(self, accounts: Iterable[Account]) -> None:
         """These are kept elsewhere for good, and their minutes are over."""
         with self._lock:

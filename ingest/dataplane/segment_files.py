@@ -41,6 +41,14 @@ class SegmentFiles(list[Segment]):
         ordinals = {ordinal for one in unsettled for ordinal in one.settled_in}
         return [one for one in self if one.unsettled or one.ordinal in ordinals]
 
+    def minute_of(self, sequence: int | None) -> int | None:
+        """The minute in which a record was accepted, the oldest unsettled one by default. None when it is gone."""
+        for segment in self:
+            at = segment.first_unsettled() if sequence is None else sequence
+            if at is not None and segment.first_sequence <= at < segment.end_sequence and segment.accounts:
+                return segment.accounts[segment.index_of(at)].minute
+        return None
+
     def remove_settled(self) -> None:
         """Remove what nothing needs; the last one stays."""
         if len(self) == 1 or all(one.unsettled for one in self[:-1]):

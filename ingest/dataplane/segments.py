@@ -233,6 +233,12 @@ class Segment:
         first = records.start - self.first_sequence
         return len(records) - self.states.count(SETTLED, first, first + len(records))
 
+    def first_unsettled(self) -> int | None:
+        """The oldest record that is not settled."""
+        if not self.unsettled:
+            return None
+        return self.end_sequence - len(self.states.lstrip(_STATE[SETTLED]))
+
     def pending_of(self, accept: Accept) -> list[int]:
         """Which of its records wait for the drain, by index."""
         start = accept.sequence - self.first_sequence

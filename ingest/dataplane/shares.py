@@ -3,6 +3,9 @@
 Data plane. The journal's lock guards it.
 """
 
+import heapq
+from operator import itemgetter
+
 from ingest.dataplane.errors import Unavailable
 
 # What one tenant may take while others use the journal too.
@@ -14,7 +17,7 @@ class Shares:
     """Bytes of unsettled records by tenant, exact: what is added is what is taken off again."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._share_bytes = int(max_bytes * TENANT_SHARE)
+        self.share_bytes = int(max_bytes * TENANT_SHARE)
         self._bytes: dict[str, int] = {}
         self._appended_wall_ms: dict[str, int] = {}
 
@@ -23,7 +26,7 @@ class Shares:
         within the last minute."""
         self._appended_wall_ms[tenant] = wall_ms
         taken_bytes = self._bytes.get(tenant, 0) + more_bytes
-        if taken_bytes > self._share_bytes and self._is_shared(tenant, wall_ms):
+        if taken_bytes > self.share_bytes and self._is_shared(tenant, wall_ms):
             raise Unavailable(
                 "journal_share_exceeded",
                 "Your events take up your share of the journal until Kafka acknowledges them; come back later",
@@ -37,6 +40,11 @@ class Shares:
     def bytes_of(self, tenant: str) -> int:
         """What a tenant takes now."""
         return self._bytes.get(tenant, 0)
+
+    def largest(self, count: int) -> list[tuple[str, int]]:
+        """The tenants that take most now, with their bytes. Any thread: inexact."""
+        taken = [(tenant, size) for tenant, size in tuple(self._bytes.items()) if size > 0]
+        return heapq.nlargest(count, taken, key=itemgetter(1))
 
     def _is_shared(self, tenant: str, wall_ms: int) -> bool:
         others = (at for name, at in self._appended_wall_ms.items() if name != tenant)
