@@ -34,6 +34,7 @@ class Builder:
         self._redis = client
         self._topics = TopicWatch(topics, now_s)
         self._names: list[str] = []
+        self._former: list[str] = []
         self._built_topics: tuple[TopicPolicy, ...] = ()
         self._built = (-1, -1)
         self._labelled: tuple[str, ...] = ()
@@ -56,8 +57,8 @@ class Builder:
         try:
             version = snapshot.current_version()
             if version != self._version:
-                self._names = snapshot.topic_names()
-            topics = self._topics.look(self._names)
+                self._names, self._former = snapshot.topic_names(), snapshot.former_topic_names()
+            topics = self._topics.look(self._names, self._former)
             self._is_database_away = False
             if (version, topics) == (self._version, self._built_topics):
                 return False

@@ -1,4 +1,4 @@
-"""Control plane: how the console asks for a rule's levels and key fields, which the table keeps as lists."""
+"""Control plane: how the console asks for a rule of the draft; levels and key fields are lists in the table."""
 
 from django import forms
 
@@ -25,7 +25,6 @@ class RoutingRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no
         model = RoutingRule
         fields = (
             "name",
-            "position",
             "enabled",
             "tenants",
             "source_glob",

@@ -38,6 +38,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     seen_wall_s: float
     snapshot_version: int | None = None
     snapshot_age_s: float | None = None
+    rules_version: int | None = None  # the number of the rules it routes by
+    rules_taken_wall_s: float | None = None  # when it took them in
     in_flight_events: int = 0
     journal_pending_events: int = 0
     journal_used_bytes: int = 0

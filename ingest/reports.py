@@ -53,6 +53,8 @@ class Reported(Protocol):
     throttles: Throttles
     key_uses: dict[int, float]
 
+    rules_taken_wall_s: float | None
+
     @property
     def snapshot(self) -> Snapshot | None: ...
 
@@ -130,7 +132,9 @@ class Reports:
             metrics.SNAPSHOT_AGE_SECONDS.set(_age_s(worker.snapshot))
 
     def _beat(self) -> None:
-        condition = self.condition()
+        condition, worker = self.condition(), self._worker
+        condition["rules_version"] = worker.snapshot.header.rules_version if worker.snapshot else None
+        condition["rules_taken_wall_s"] = worker.rules_taken_wall_s
         now_wall_ms = _now_wall_ms()
         condition["breakers"] = [
             {

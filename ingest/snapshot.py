@@ -5,15 +5,20 @@ Control plane; runs in the builder process (`manage.py snapshot`), never in a re
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
+from django.utils import timezone
 
-from ingest.dataplane.partitioning import Partitioning
-from ingest.dataplane.policy import Header, KeyPolicy, OverridePolicy, RulePolicy, TenantPolicy, TopicPolicy, dump
-from ingest.models import Override, RoutingRule
+from ingest.dataplane.policy import Header, KeyPolicy, OverridePolicy, TenantPolicy, TopicPolicy, dump
+from ingest.models import Override, RuleSet
+from ingest.rule_sets import live_rule_set, live_rules
+from ingest.rules.facts import Facts, policies_of
 from tenants.models import ApiKey, ControlPlaneVersion, Tenant, TenantStatus
+
+_FORMER_VERSIONS = 50
 
 
 def current_version() -> int:
@@ -23,8 +28,24 @@ def current_version() -> int:
 
 def topic_names() -> list[str]:
     """Every topic that an event can be routed to."""
-    named = RoutingRule.objects.filter(enabled=True).exclude(topic="").values_list("topic", flat=True)
-    return sorted({settings.FOREBAY_TOPIC_DEFAULT, *named})
+    return sorted({settings.FOREBAY_TOPIC_DEFAULT, *_topics_of(live_rules())})
+
+
+def former_topic_names() -> list[str]:
+    """Topics to which events were routed lately: what waits for one of them in a journal must still be let out. A topic
+    of a version that was replaced longer ago than the journal keeps anything is left out."""
+    since = timezone.now() - timedelta(seconds=settings.FOREBAY_JOURNAL_MAX_AGE_S)
+    found: set[str] = set()
+    # The newest one that is older than that was live at its beginning.
+    for rules, at in RuleSet.objects.order_by("-number").values_list("rules", "at")[:_FORMER_VERSIONS]:
+        found |= _topics_of(rules)
+        if at < since:
+            break
+    return sorted(found.difference(topic_names()))
+
+
+def _topics_of(rules: Sequence[Facts]) -> set[str]:
+    return {policy.topic for policy in policies_of(rules) if policy.topic}
 
 
 def build(topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = ()) -> bytes:
@@ -33,7 +54,7 @@ def build(topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = ()) -> b
     before all others, which follow by age until there are enough."""
     with transaction.atomic():
         version = current_version()
-        rules = tuple(_rules())
+        published = live_rule_set()
         overrides = tuple(_overrides())
         tenants = [_tenant(tenant) for tenant in Tenant.objects.select_related("plan").order_by("pk").iterator()]
         names = {tenant.name for tenant in tenants}
@@ -43,12 +64,13 @@ def build(topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = ()) -> b
     header = Header(
         version=version,
         built_wall_ms=time.time_ns() // 1_000_000,
-        rules=rules,
+        rules=policies_of(published.rules) if published else (),
         topics=topics,
         labelled_tenants=_labelled([tenant.name for tenant in tenants], label_first),
         tenants=len(tenants),
         keys=len(keys),
         overrides=overrides,
+        rules_version=published.number if published else 0,
     )
     return dump(header, tenants, keys)
 
@@ -57,28 +79,6 @@ def _labelled(names: list[str], label_first: Sequence[str]) -> tuple[str, ...]:
     known = set(names)
     ordered = dict.fromkeys([*(name for name in label_first if name in known), *names])
     return tuple(ordered)[: settings.FOREBAY_METRICS_TOP_TENANTS]
-
-
-def _rules() -> list[RulePolicy]:
-    rules = RoutingRule.objects.filter(enabled=True).prefetch_related("tenants")
-    return [
-        RulePolicy(
-            name=rule.name,
-            tenants=tuple(tenant.name for tenant in rule.tenants.all()),
-            source_glob=rule.source_glob,
-            levels=tuple(rule.levels),
-            metadata_field=rule.metadata_field,
-            metadata_glob=rule.metadata_glob,
-            topic=rule.topic,
-            partitioning=Partitioning(rule.partitioning),
-            key=tuple(rule.key),
-            delivery=rule.delivery,
-            keep_ratio=rule.keep_ratio,
-            drop_reason=rule.drop_reason,
-            rule_id=rule.pk,
-        )
-        for rule in rules
-    ]
 
 
 def _overrides() -> list[OverridePolicy]:

@@ -26,7 +26,7 @@ ANSWER_WITHIN_S = 0.3
 class Verifier(Protocol):
     """`ingest.topics.Topics`, as far as it is used here."""
 
-    def verify(self, names: list[str]) -> tuple[TopicPolicy, ...]: ...
+    def verify(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]: ...
 
 
 class TopicWatch:
@@ -36,25 +36,26 @@ class TopicWatch:
         self.verified: tuple[TopicPolicy, ...] = ()
         self._topics = topics
         self._now_s = now_s
-        self._asked: list[str] = []
+        self._asked: tuple[list[str], list[str]] = ([], [])
         self._ask_at_s = 0.0
         self._question: threading.Thread | None = None
 
-    def look(self, names: list[str]) -> tuple[TopicPolicy, ...]:
-        """Those of `names` that were verified last; blocks for no longer than ANSWER_WITHIN_S."""
+    def look(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]:
+        """Those of `names`, which should be there, and of `former`, which may be gone, that were verified last; blocks
+        for no longer than ANSWER_WITHIN_S."""
         is_asking = self._question is not None and self._question.is_alive()
-        if not is_asking and (names != self._asked or self._now_s() >= self._ask_at_s):
-            self._asked = names
-            self._question = threading.Thread(target=self._ask, args=(names,), name="topics", daemon=True)
+        if not is_asking and ((names, former) != self._asked or self._now_s() >= self._ask_at_s):
+            self._asked = (names, former)
+            self._question = threading.Thread(target=self._ask, args=(names, former), name="topics", daemon=True)
             self._question.start()
             self._question.join(ANSWER_WITHIN_S)
         return self.verified
 
-    def _ask(self, names: list[str]) -> None:
+    def _ask(self, names: list[str], former: list[str]) -> None:
         retry_s = RETRY_S
         try:
-            self.verified = verified = self._topics.verify(names)
-            if len(verified) == len(names):
+            self.verified = verified = self._topics.verify(names, former)
+            if {topic.name for topic in verified}.issuperset(names):
                 retry_s = settings.FOREBAY_TOPIC_VERIFY_INTERVAL_S
         except KafkaAway as error:
             log.warning("Kafka does not answer, topics stay as they were verified: %s", error)

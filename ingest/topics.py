@@ -30,19 +30,21 @@ class KafkaAway(Exception):
 class Topics:
     """Verifies topics with one admin client."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._admin = AdminClient(
-            {**kafka.connection(), "socket.timeout.ms": int(TIMEOUT_S * 1000)}, logger=thinned_logger(__name__)
+            {**kafka.connection(), "socket.timeout.ms": int(timeout_s * 1000)}, logger=thinned_logger(__name__)
         )
 
-    def verify(self, names: list[str]) -> tuple[TopicPolicy, ...]:
-        """Those of `names` that exist, after creating the missing ones where settings allow it. Raises KafkaAway."""
-        counts = self._partition_counts()
+    def verify(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]:
+        """Those of `names` that exist, after creating the missing ones where settings allow it, and those of `former`
+        that are still there. Raises KafkaAway."""
+        counts = self.partition_counts()
         missing = [name for name in names if name not in counts]
         if missing and settings.FOREBAY_TOPIC_CREATE:
             self._create(missing)
-            counts = self._partition_counts()
-        sizes = self._max_message_bytes([name for name in names if name in counts])
+            counts = self.partition_counts()
+        sizes = self._max_message_bytes([name for name in (*names, *former) if name in counts])
         for name in sorted(set(names) - set(sizes)):
             log.warning("topic %s does not exist: its events wait in the journal until it does", name)
         return tuple(
@@ -51,9 +53,10 @@ class Topics:
             if _takes_a_batch(name, size_bytes)
         )
 
-    def _partition_counts(self) -> dict[str, int]:
+    def partition_counts(self) -> dict[str, int]:
+        """How many partitions each topic of the cluster has. Raises KafkaAway."""
         try:
-            metadata = self._admin.list_topics(timeout=TIMEOUT_S)
+            metadata = self._admin.list_topics(timeout=self._timeout_s)
         except KafkaException as error:
             raise KafkaAway(str(error.args[0])) from error
         return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
@@ -71,7 +74,7 @@ class Topics:
             )
             for name in names
         ]
-        for name, future in self._admin.create_topics(topics, request_timeout=TIMEOUT_S).items():
+        for name, future in self._admin.create_topics(topics, request_timeout=self._timeout_s).items():
             try:
                 future.result()
                 log.info("topic %s created with %d partitions", name, settings.FOREBAY_TOPIC_PARTITIONS)
@@ -85,7 +88,7 @@ class Topics:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         if not resources:
             return sizes
-        for resource, future in self._admin.describe_configs(resources, request_timeout=TIMEOUT_S).items():
+        for resource, future in self._admin.describe_configs(resources, request_timeout=self._timeout_s).items():
             try:
                 sizes[resource.name] = int(future.result()["max.message.bytes"].value)
             except (KafkaException, KeyError) as error:

@@ -83,6 +83,7 @@ class Worker:
             max_events=settings.FOREBAY_REQUEST_MAX_EVENTS,
         )
         self.quarantine = open_quarantine()
+        self.rules_taken_wall_s: float | None = None
         self._closing = False
         self._callers: Callers | None = None
         self._snapshot_file = SnapshotFile(settings.FOREBAY_SNAPSHOT_FILE)
@@ -178,7 +179,10 @@ class Worker:
         snapshot = self._snapshot_file.changed()
         if snapshot is None:
             return
+        before = self.snapshot
         self._callers = Callers(snapshot, _defaults())
+        if before is None or before.header.rules_version != snapshot.header.rules_version:
+            self.rules_taken_wall_s = time.time()
         metrics.SNAPSHOT_VERSION.set(snapshot.header.version)
         self.board.apply(snapshot.header.overrides)
         with self.lane_lock:

@@ -1,64 +1,55 @@
-"""The operators' console for routing; each save moves the control plane's version, so workers follow in a second."""
+"""One rule of the draft in the console: its form. The list of them, and what becomes of it, is console:rules."""
 
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from ingest.forms import RoutingRuleForm
 from ingest.models import RoutingRule
-from tenants.console import VersionedAdmin
+from ingest.rule_sets import next_position
+from tenants.console import ConsoleAdmin
+
+_DRAFT_ONLY = "Workers go on with what is live until the draft is published."
 
 
 @admin.register(RoutingRule)
-class RoutingRuleAdmin(VersionedAdmin):
-    """Rules in the order in which they are tried."""
+class RoutingRuleAdmin(ConsoleAdmin):
+    """Nothing here is live: no write moves the control plane's version."""
 
     form = RoutingRuleForm
-    list_display = ("position", "name", "enabled", "matches", "goes_to")
-    list_display_links = ("name",)
-    list_filter = ("enabled", "topic", "delivery")
     search_fields = ("name", "source_glob", "topic")
-    filter_horizontal = ("tenants",)
+    autocomplete_fields = ("tenants",)  # of ten thousand, a page with all of them is slow
     fieldsets = (
-        (None, {"fields": ("name", "position", "enabled")}),
+        (None, {"fields": ("name", "enabled")}),
         ("Matches", {"fields": ("tenants", "source_glob", "levels", "metadata_field", "metadata_glob")}),
         ("Sends to", {"fields": ("topic", "partitioning", "key", "delivery", "keep_ratio")}),
         ("Or drops", {"fields": ("drop_reason",)}),
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[RoutingRule]:
-        rules: QuerySet[RoutingRule] = super().get_queryset(request)
-        return rules.prefetch_related("tenants")
-
-    @admin.display
-    def matches(self, rule: RoutingRule) -> str:
-        """What an event must be, in one phrase: a list of eight columns does not fit beside its filter."""
-        value = f"={rule.metadata_glob}" if rule.metadata_glob else ""
-        parts = [
-            f"source {rule.source_glob}" if rule.source_glob else "",
-            ", ".join(rule.levels),
-            f"metadata.{rule.metadata_field}{value}" if rule.metadata_field else "",
-            ", ".join(tenant.name for tenant in rule.tenants.all()),
-        ]
-        return "; ".join(filter(None, parts)) or "everything"
-
-    @admin.display
-    def goes_to(self, rule: RoutingRule) -> str:
-        """Where such an event goes, in one phrase."""
-        if rule.drop_reason:
-            return f"nowhere: {rule.drop_reason}"
-        parts = [
-            f"{rule.topic} by {rule.partitioning}",
-            f"key {', '.join(rule.key)}" if rule.key else "",
-            rule.delivery,
-            f"{rule.keep_ratio:.4g} of it" if rule.keep_ratio < 1 else "",
-        ]
-        return "; ".join(filter(None, parts))
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list has a page of its own."""
+        return redirect("console:rules")
 
     def save_model(self, request: HttpRequest, obj: RoutingRule, form: Any, change: bool) -> None:
-        """Keying on the time sends one moment's events to one partition: allowed, but said."""
+        """A new rule is the last; keying on the time sends one moment's events to one partition: allowed, but said."""
+        if not change:
+            obj.position = next_position()
         super().save_model(request, obj, form, change)
         if "timestamp" in obj.key:
             messages.warning(request, "This rule keys on the timestamp: all events of a moment go to one partition.")
+
+    def response_post_save_add(self, request: HttpRequest, obj: RoutingRule) -> HttpResponse:
+        """Back to the list, which shows where it stands."""
+        messages.info(request, f"{obj} is the last rule of the draft; move it to where it should be tried.")
+        return redirect("console:rules")
+
+    def response_post_save_change(self, request: HttpRequest, obj: RoutingRule) -> HttpResponse:
+        """Back to the list."""
+        return redirect("console:rules")
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
+        """Back to the list."""
+        messages.success(request, f"{obj_display} is deleted from the draft. {_DRAFT_ONLY}")
+        return redirect("console:rules")

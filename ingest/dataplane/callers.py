@@ -12,7 +12,7 @@ from ingest.dataplane.routing import Defaults, TenantRouter
 
 
 class Caller(NamedTuple):
-    """One key and its tenant. `label` is the tenant's name in metrics, `policy_version` that of its rules."""
+    """One key and its tenant. `label` is the tenant's name in metrics, `policy_version` the number of the rules."""
 
     tenant: TenantPolicy
     key: KeyPolicy
@@ -58,4 +58,4 @@ class Callers:
             router = TenantRouter(tenant.name, tenant.delivery, header.rules, self.topics, self._defaults)
             self._routers[tenant.name] = router
         label = tenant.name if tenant.name in self._labelled else OTHER_TENANTS
-        return Caller(tenant, key, router, label, {}, header.version)
+        return Caller(tenant, key, router, label, {}, header.rules_version)

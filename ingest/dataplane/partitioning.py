@@ -36,11 +36,16 @@ def murmur2(key: bytes) -> int:
     return h ^ h >> 15
 
 
+def key_hash(key: bytes, partitions: int) -> int:
+    """Where librdkafka and the Java clients put a record that has this key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
 def severity_first(key: bytes, level: str, partitions: int) -> int:
     """ERROR and FATAL to the priority partition, the rest hashed over the others, if there are any."""
     if level in ("ERROR", "FATAL") or partitions == 1:
         return PRIORITY_PARTITION
-    return 1 + (murmur2(key) & 0x7FFFFFFF) % (partitions - 1)
+    return 1 + key_hash(key, partitions - 1)
 
 
 def round_robin(partitions: int) -> Iterator[int]:

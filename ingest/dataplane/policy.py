@@ -98,7 +98,8 @@ class OverridePolicy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """The first chunk. `version` is the control plane's, `built_wall_ms` orders rebuilds of one version."""
+    """The first chunk. `version` is the control plane's, `built_wall_ms` orders rebuilds of one version,
+    `rules_version` is the number under which the rules were published; 0: nothing was, the default takes all."""
 
     version: int
     built_wall_ms: int
@@ -109,6 +110,7 @@ class Header(msgspec.Struct, frozen=True):
     keys: int
     format: int = FORMAT
     overrides: tuple[OverridePolicy, ...] = ()
+    rules_version: int = 0
 
     @property
     def age_key(self) -> tuple[int, int]:

@@ -48,6 +48,11 @@ class Defaults:
     errors_wait_for_ack: bool
 
 
+def concerns(rule: RulePolicy, tenant: str) -> bool:
+    """Whether a rule is about this tenant's events at all."""
+    return not rule.tenants or tenant in rule.tenants
+
+
 def default_rule(defaults: Defaults) -> RulePolicy:
     """The last rule of every rule set: everything to the default topic, errors first, keyed by source."""
     return RulePolicy(
@@ -136,7 +141,7 @@ class TenantRouter:
             topic = topics.get(rule.topic)
             return CompiledRule(rule, topic.partitions if topic else defaults.topic_partitions, tenant_delivery)
 
-        self._rules = [compiled(rule) for rule in rules if not rule.tenants or tenant in rule.tenants]
+        self._rules = [compiled(rule) for rule in rules if concerns(rule, tenant)]
         self._rules.append(compiled(default_rule(defaults)))
         self._errors_wait_for_ack = defaults.errors_wait_for_ack
         self.remembered: dict[tuple[str, str | int], tuple[str, int, bytes, str, str, int]] = {}

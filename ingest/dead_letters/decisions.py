@@ -13,23 +13,27 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ingest.dead_letters.claims import is_free
-from ingest.dead_letters.selection import OPEN
+from ingest.dead_letters.selection import OPEN, LetterCriteria, letters_select
 from ingest.models import DeadLetter, LetterStatus, ReplayRoute
+from tenants.audit import audit
 
 BY_RETENTION = "retention"
 RETIRED_AT_ONCE = 1_000
+# So many numbers of letters the audit log has of each decision.
+AUDITED_IDS = 100
 
 
 class DecisionRefused(Exception):
     """It cannot be done so; the text says why."""
 
 
-def letters_replay(*, ids: Iterable[int], route: str = ReplayRoute.RULES, by: str) -> int:
+@transaction.atomic
+def letters_replay(*, ids: Iterable[int], route: str = ReplayRoute.RULES, reason: str = "", by: str) -> int:
     """Make open letters due now, with fresh bounds of attempts and age; the sweep sends them within seconds.
 
     Returns how many: those that are closed or on their way are left alone."""
-    now = timezone.now()
-    return _free(ids, now).update(
+    now, ids = timezone.now(), list(ids)
+    count = _free(ids, now).update(
         status=LetterStatus.WAITING,
         route=route,
         requested_by=by[:150],
@@ -38,14 +42,28 @@ def letters_replay(*, ids: Iterable[int], route: str = ReplayRoute.RULES, by: st
         next_attempt_at=now,
         bulk=None,
     )
+    _audit("letters.replay", count, by, reason, ids=ids[:AUDITED_IDS], route=str(route))
+    return count
 
 
+@transaction.atomic
 def letters_discard(*, ids: Iterable[int], reason: str, by: str) -> int:
     """Give open letters up, for a reason that stays with them. Returns how many. Raises DecisionRefused."""
-    if not reason.strip():
-        raise DecisionRefused("Say why: a discarded event is gone, and its tenant may ask.")
+    now, ids = timezone.now(), list(ids)
+    count = _free(ids, now).update(**_given_up(now, by, _said(reason)))
+    _audit("letters.discard", count, by, reason, ids=ids[:AUDITED_IDS])
+    return count
+
+
+@transaction.atomic
+def letters_discard_matching(*, criteria: LetterCriteria, last_id: int, reason: str, by: str) -> int:
+    """Give up all open letters that match, and of those only what there was up to `last_id`: what somebody has looked
+    at. Returns how many. Raises DecisionRefused."""
     now = timezone.now()
-    return _free(ids, now).update(**_given_up(now, by, reason.strip()))
+    matching = letters_select(criteria=criteria).filter(is_free(now), pk__lte=last_id, status__in=OPEN)
+    count = matching.order_by().update(**_given_up(now, by, _said(reason)))
+    _audit("letters.discard", count, by, reason, criteria=criteria.as_json(), last_id=last_id)
+    return count
 
 
 def letters_retire(*, now: datetime, budget_s: float) -> tuple[int, int]:
@@ -61,6 +79,19 @@ def letters_retire(*, now: datetime, budget_s: float) -> tuple[int, int]:
         if max(given_up, gone) < RETIRED_AT_ONCE:
             break
     return discarded, deleted
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise DecisionRefused("Say why: a discarded event is gone, and its tenant may ask.")
+    return reason.strip()
+
+
+def _audit(action: str, count: int, by: str, reason: str, **about: object) -> None:
+    """Of what happened: where nothing did, there is no line."""
+    if count:
+        target = f"{count} dead letter{'' if count == 1 else 's'}"
+        audit(by=by, action=action, target=target, reason=reason, after={"letters": count, **about})
 
 
 def _free(ids: Iterable[int], now: datetime) -> QuerySet[DeadLetter]:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from ingest.dataplane.undeliverable import DeliveryAttempt, Undeliverable
 from ingest.dead_letters.retries import RetryPolicy, retry_policy
+from ingest.dead_letters.searching import text_of
 from ingest.models import AttemptResult, DeadLetter, DeadLetterAttempt, LetterStatus, RoutingRule
 from ingest.models.dead_letters import DETAIL_CHARACTERS
 
@@ -84,6 +85,7 @@ def _letter(one: Undeliverable, names: dict[int, str], policy: RetryPolicy, now:
         partition=partition,
         key=key,
         value=value,
+        text=text_of(value),
         size_bytes=len(key) + len(value),
         fault=one.fault.value,
         code=text(last.code, 64) if last else "",

@@ -12,9 +12,14 @@ from typing import Any, NamedTuple
 import msgspec
 from django.db.models import Count, Max, Min, QuerySet
 
+from ingest.dead_letters.searching import has_words
 from ingest.models import DeadLetter, LetterStatus
 
 OPEN = (LetterStatus.WAITING, LetterStatus.EXHAUSTED)
+ANY_OPEN = "open"
+"""As a status: waiting or exhausted."""
+# Causes are counted of so many letters, the newest ones.
+COUNTED_LETTERS = 100_000
 # Each may hold an event of a MiB, and the original beside it.
 READ_ROWS = 10
 # What may be that large: a list shows neither.
@@ -31,6 +36,7 @@ class LetterCriteria(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str = ""
     status: str = ""
     event_id: str = ""
+    text: str = ""
     dead_from: datetime | None = None
     dead_before: datetime | None = None
 
@@ -67,12 +73,16 @@ def letters_select(*, criteria: LetterCriteria) -> QuerySet[DeadLetter]:
         "rule_name": criteria.rule,
         "fault": criteria.fault,
         "code": criteria.code,
-        "status": criteria.status,
+        "status": "" if criteria.status == ANY_OPEN else criteria.status,
+        "status__in": OPEN if criteria.status == ANY_OPEN else (),
         "event_id": criteria.event_id,
         "dead_at__gte": criteria.dead_from,
         "dead_at__lt": criteria.dead_before,
     }
-    return DeadLetter.objects.filter(**{name: value for name, value in asked.items() if value}).order_by("-pk")
+    letters = DeadLetter.objects.filter(**{name: value for name, value in asked.items() if value})
+    if criteria.text:
+        letters = letters.filter(has_words(criteria.text))
+    return letters.order_by("-pk")
 
 
 def letters_by_cause(*, letters: QuerySet[DeadLetter]) -> list[Cause]:
@@ -80,7 +90,7 @@ def letters_by_cause(*, letters: QuerySet[DeadLetter]) -> list[Cause]:
     rows = (
         letters.order_by()
         .values_list("fault", "code", "topic")
-        .annotate(letters=Count("pk"), first_at=Min("dead_at"), last_at=Max("dead_at"))
+        .annotate(letters=Count("*"), first_at=Min("dead_at"), last_at=Max("dead_at"))
         .order_by("-letters", "fault", "code", "topic")
     )
     return [Cause(*row) for row in rows]

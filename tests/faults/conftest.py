@@ -103,13 +103,12 @@ def route_tenant(node: Node, tenant: str, topic: str) -> None:
     """All of a tenant's events go to a topic of their own."""
     node.manage(
         *("shell", "--verbosity", "0", "--command"),
-        "from django.db import transaction\n"
         "from ingest.models import RoutingRule\n"
-        "from tenants.models import ControlPlaneVersion, Tenant\n"
-        "with transaction.atomic():\n"
-        f"    rule = RoutingRule.objects.create(name={tenant!r}, topic={topic!r}, key=['source'])\n"
-        f"    rule.tenants.add(Tenant.objects.get(name={tenant!r}))\n"
-        "    ControlPlaneVersion.bump()",
+        "from ingest.rule_sets import rules_publish\n"
+        "from tenants.models import Tenant\n"
+        f"rule = RoutingRule.objects.create(name={tenant!r}, topic={topic!r}, key=['source'])\n"
+        f"rule.tenants.add(Tenant.objects.get(name={tenant!r}))\n"
+        "rules_publish(by='tests', reason='a topic of its own')",
     )
 
 

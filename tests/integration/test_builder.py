@@ -18,8 +18,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Cluster:
-    def verify(self, names: list[str]) -> tuple[TopicPolicy, ...]:
-        return tuple(TopicPolicy(name, 12, 1 << 20) for name in names)
+    def verify(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]:
+        return tuple(TopicPolicy(name, 12, 1 << 20) for name in (*names, *former))
 
 
 class NodeBuilder:
@@ -50,7 +50,7 @@ def redis(empty_redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def acme(transactional_db: None) -> Tenant:
     Plan.objects.get_or_create(name="standard")
-    return services.tenant_create(name="acme")
+    return services.tenant_create(name="acme", by="tests")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_node_without_a_database_takes_what_another_has_built(
     well.builder.step()
 
     first = cut_off.step_without_database()
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
     well.builder.step()
     second = cut_off.step_without_database()
     third = cut_off.step_without_database()
@@ -87,7 +87,7 @@ def test_what_is_published_is_never_replaced_by_something_older(
     one, other = nodes
     one.builder.step()
     older = redis.get(PUBLISHED)
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
     other.builder.step()
     newest = published(redis)
     assert isinstance(older, bytes)
@@ -106,7 +106,7 @@ def test_a_node_that_is_ahead_does_not_go_back(
     one, other = nodes
     other.builder.step()
     older = redis.get(PUBLISHED)
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
     one.builder.step()
     ahead = one.found().age_key
     assert isinstance(older, bytes)

@@ -17,10 +17,11 @@ from ingest.builder import Builder
 from ingest.dataplane.policy import Snapshot, TopicPolicy, load
 from ingest.dataplane.snapshot_file import SnapshotFile
 from ingest.models import RoutingRule
+from ingest.rule_sets import rules_publish
 from ingest.topic_watch import RETRY_S
 from ingest.topics import KafkaAway
 from tenants import api_keys, services
-from tenants.models import ControlPlaneVersion, Plan, Tenant
+from tenants.models import Plan, Tenant
 from tests.unit.tenants.quota_world import FakeClock
 
 # Not in a transaction of the test's, from whose connection the builder would let go.
@@ -37,12 +38,13 @@ class Cluster:
         self.answers = threading.Event()
         self.answers.set()
 
-    def verify(self, names: list[str]) -> tuple[TopicPolicy, ...]:
+    def verify(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]:
         self.asked.append(names)
         assert self.answers.wait(20)
         if self.is_away:
             raise KafkaAway("no broker")
-        return tuple(TopicPolicy(name, self.topics[name], 1 << 20) for name in names if name in self.topics)
+        wanted = (*names, *former)
+        return tuple(TopicPolicy(name, self.topics[name], 1 << 20) for name in wanted if name in self.topics)
 
 
 class World:
@@ -72,21 +74,27 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def acme(transactional_db: None) -> Tenant:
     Plan.objects.get_or_create(name="standard")
-    return services.tenant_create(name="acme")
+    return services.tenant_create(name="acme", by="tests")
 
 
-def rule(**fields: object) -> RoutingRule:
-    with transaction.atomic():
-        made: RoutingRule = RoutingRule.objects.create(**({"name": "r", "topic": "audit", "key": ["source"]} | fields))
-        ControlPlaneVersion.bump()
+def rule(*tenants: Tenant, **fields: object) -> RoutingRule:
+    """A rule that is live."""
+    made: RoutingRule = RoutingRule.objects.create(**({"name": "r", "topic": "audit", "key": ["source"]} | fields))
+    made.tenants.set(tenants)
+    publish()
     return made
+
+
+def publish() -> None:
+    rules_publish(by="operator", reason="as the test says")
 
 
 # --- what is in it ---------------------------------------------------------------------------------------------------
 def test_tenants_keys_and_rules_are_in_the_file_as_they_are_committed(world: World, acme: Tenant) -> None:
-    key, secret = services.key_issue(tenant=acme, name="web", scopes=["ingest"], allowed_networks=["10.0.0.0/8"])
-    made = rule(source_glob="pay*", levels=["ERROR"], keep_ratio=0.5)
-    made.tenants.add(acme)
+    key, secret = services.key_issue(
+        tenant=acme, name="web", scopes=["ingest"], allowed_networks=["10.0.0.0/8"], by="tests"
+    )
+    made = rule(acme, source_glob="pay*", levels=["ERROR"], keep_ratio=0.5)
 
     world.builder.step()
 
@@ -96,6 +104,7 @@ def test_tenants_keys_and_rules_are_in_the_file_as_they_are_committed(world: Wor
     assert (policy.scopes, policy.allowed_networks) == (frozenset({"ingest"}), ("10.0.0.0/8",))
     assert found.tenants["acme"].active
     (in_file,) = found.header.rules
+    assert (in_file.rule_id, found.header.rules_version) == (made.pk, 1)
     assert (in_file.tenants, in_file.source_glob, in_file.levels, in_file.keep_ratio) == (
         ("acme",),
         "pay*",
@@ -105,10 +114,10 @@ def test_tenants_keys_and_rules_are_in_the_file_as_they_are_committed(world: Wor
 
 
 def test_a_revoked_key_stays_so_that_its_holder_is_told(world: World, acme: Tenant) -> None:
-    key, secret = services.key_issue(tenant=acme, name="web")
+    key, secret = services.key_issue(tenant=acme, name="web", by="tests")
     world.builder.step()
 
-    services.key_revoke(key=key)
+    services.key_revoke(key=key, by="tests", reason="a test")
     world.builder.step()
 
     assert world.found().keys[api_keys.digest(secret)].revoked
@@ -127,7 +136,7 @@ def test_rules_are_in_their_order_and_disabled_ones_are_not(world: World) -> Non
 # --- when it is written ----------------------------------------------------------------------------------------------
 def test_every_change_is_written_by_the_next_look_and_nothing_else_is(world: World, acme: Tenant) -> None:
     first, idle = world.builder.step(), world.builder.step()
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
     changed = world.builder.step()
 
     assert [first, idle, changed] == [True, False, True]
@@ -139,7 +148,7 @@ def test_workers_take_in_every_file_that_is_written(world: World, acme: Tenant) 
     versions = []
 
     for change in (services.tenant_suspend, services.tenant_resume, services.tenant_suspend):
-        change(tenant=acme)
+        change(tenant=acme, by="tests", reason="a test")
         world.builder.step()
         taken = worker.changed()
         assert taken is not None
@@ -162,7 +171,7 @@ def test_a_write_that_is_rolled_back_is_never_in_the_file(world: World, acme: Te
     world.builder.step()
 
     with transaction.atomic():
-        services.tenant_suspend(tenant=acme)
+        services.tenant_suspend(tenant=acme, by="tests", reason="a test")
         transaction.set_rollback(True)
     world.builder.step()
 
@@ -201,7 +210,7 @@ def test_kafka_away_keeps_what_was_verified(world: World, acme: Tenant) -> None:
     world.cluster.is_away = True
 
     world.clock.advance(100_000)
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
     world.builder.step()
 
     assert world.topics() == {"logs": 12}
@@ -213,7 +222,7 @@ def test_kafka_away_at_a_restart_keeps_what_the_last_file_has(world: World, acme
     world.cluster.is_away = True
 
     again = world.restarted()
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
     again.step()
 
     assert world.topics() == {"logs": 12}
@@ -226,7 +235,7 @@ def test_a_cluster_that_hangs_does_not_keep_a_change_from_the_file(world: World,
 
     world.clock.advance(100_000)
     world.builder.step()
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
     world.builder.step()
 
     assert not world.found().tenants["acme"].active
@@ -256,7 +265,7 @@ def test_the_database_back_is_followed_again(world: World, acme: Tenant) -> None
     with connection.execute_wrapper(away):
         world.builder.step()
 
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
 
     assert world.builder.step()
     assert not world.found().tenants["acme"].active
@@ -268,8 +277,7 @@ def test_a_tenant_with_rules_of_its_own_cannot_be_deleted_from_under_them(
 ) -> None:
     """A rule without tenants is everybody's: Bolt's events would go where Acme's did."""
     settings.STATIC_ROOT = tmp_path
-    made = rule()
-    made.tenants.add(acme)
+    rule(acme)
     client.force_login(get_user_model().objects.create_superuser("operator"))
 
     alone = client.post(reverse("admin:tenants_tenant_delete", args=[acme.pk]), {"post": "yes"})

@@ -37,6 +37,7 @@ from tests.unit.tenants.quota_world import MemoryBuckets, open_book
 
 GOOD = {"source": "checkout", "level": "INFO", "message": "paid"}
 CHECKPOINT_BYTES = 64
+RULES_VERSION = 7
 PARTITION = severity_first(b"checkout", "INFO", TOPIC.partitions)
 BOLTS = Quota(events_per_s=10, burst_events=5, bytes_per_s=1_000, burst_bytes=2_000)
 
@@ -59,9 +60,8 @@ class World(EngineWorld):
         self.buckets = MemoryBuckets(self.clock)
         self.book = open_book(self.buckets, self.clock)
         acme, bolt = tenant("acme"), tenant("bolt", quota=BOLTS)
-        self.callers = Callers(
-            snapshot([acme, bolt], [key(ACME_KEY, "acme", 1), key(BOLT_KEY, "bolt", 2)], rules=rules), DEFAULTS
-        )
+        keys = [key(ACME_KEY, "acme", 1), key(BOLT_KEY, "bolt", 2)]
+        self.callers = Callers(snapshot([acme, bolt], keys, rules=rules, rules_version=RULES_VERSION), DEFAULTS)
         self.ack_budget = AckBudget(threads=4)
         self.recent = RecentEvents()
         self.pipeline = Pipeline(LIMITS, journal, self.flows, self.ack_budget, self.recent, "node-1")

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 from ingest.dataplane.breaker import State
 from ingest.dataplane.errors import Unavailable
 from tenants.quotas import TokenBucket
-from tests.unit.dataplane.pipeline_world import GOOD, World
+from tests.unit.dataplane.pipeline_world import GOOD, RULES_VERSION, World
 from tests.unit.dataplane.world import BOLT_KEY, rule
 
 BAD = GOOD | {"level": "LOUD"}
@@ -82,7 +82,7 @@ def test_what_was_journaled_names_the_rules_that_routed_it(tmp_path: Path) -> No
     world.accept(GOOD)
 
     (accept,) = world.accepts()
-    assert accept.policy_version == 1
+    assert accept.policy_version == RULES_VERSION
     assert [record[4] for record in accept.records if record] == [17]
 
 

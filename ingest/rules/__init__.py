@@ -1,0 +1,1 @@
+"""Routing rules as operators work on them: as plain facts, compared, warned about, and tried on events."""
