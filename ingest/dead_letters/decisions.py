@@ -4,7 +4,7 @@ Control plane; the console, the commands and the retention task. A letter in a s
 left out, and the count that is returned says so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -42,7 +42,7 @@ def letters_replay(*, ids: Iterable[int], route: str = ReplayRoute.RULES, reason
         next_attempt_at=now,
         bulk=None,
     )
-    _audit("letters.replay", count, by, reason, ids=ids[:AUDITED_IDS], route=str(route))
+    _audit("letters.replay", count, by, reason, ids=ids, route=str(route))
     return count
 
 
@@ -51,7 +51,7 @@ def letters_discard(*, ids: Iterable[int], reason: str, by: str) -> int:
     """Give open letters up, for a reason that stays with them. Returns how many. Raises DecisionRefused."""
     now, ids = timezone.now(), list(ids)
     count = _free(ids, now).update(**_given_up(now, by, _said(reason)))
-    _audit("letters.discard", count, by, reason, ids=ids[:AUDITED_IDS])
+    _audit("letters.discard", count, by, reason, ids=ids)
     return count
 
 
@@ -87,11 +87,14 @@ def _said(reason: str) -> str:
     return reason.strip()
 
 
-def _audit(action: str, count: int, by: str, reason: str, **about: object) -> None:
+def _audit(action: str, count: int, by: str, reason: str, *, ids: Sequence[int] = (), **about: object) -> None:
     """Of what happened: where nothing did, there is no line."""
-    if count:
-        target = f"{count} dead letter{'' if count == 1 else 's'}"
-        audit(by=by, action=action, target=target, reason=reason, after={"letters": count, **about})
+    if not count:
+        return
+    target = f"dead letter {ids[0]}" if len(ids) == 1 else f"{count} dead letters"
+    if ids:
+        about["ids"] = ids[:AUDITED_IDS]
+    audit(by=by, action=action, target=target, reason=reason, after={"letters": count, **about})
 
 
 def _free(ids: Iterable[int], now: datetime) -> QuerySet[DeadLetter]:

@@ -3,6 +3,7 @@
 Control plane; the console and the command. Whose event it is, its id and what Forebay added on arrival stay.
 """
 
+import hashlib
 import json
 from typing import Any
 
@@ -16,9 +17,11 @@ from ingest.dataplane.errors import BadRequest, EventRejected
 from ingest.dataplane.event import EventLimits, LogEvent, Stamp, check_size, complete, decode_one, encode
 from ingest.dead_letters.claims import is_free
 from ingest.dead_letters.keeping import text as stored_text
+from ingest.dead_letters.searching import text_of
 from ingest.dead_letters.selection import OPEN
 from ingest.models import AttemptResult, DeadLetter, DeadLetterAttempt
-from ingest.models.dead_letters import DETAIL_CHARACTERS
+from ingest.models.dead_letters import DETAIL_CHARACTERS, document_of
+from tenants.audit import audit
 
 _FIXED = ("tenant", "eventId", "receivedAt", "receivedBy")
 
@@ -28,42 +31,72 @@ class EditRefused(Exception):
 
 
 @transaction.atomic
-def letter_edit(*, letter_id: int, event: str, by: str) -> DeadLetter:
+def letter_edit(*, letter_id: int, event: str, reason: str = "", by: str, seen: str = "") -> DeadLetter:
     """Replace the event of an open letter. `event` is a JSON object; raises EditRefused, DeadLetter.DoesNotExist.
 
-    The record's key and topic stay: a replay by today's rules chooses them anew."""
+    The record's key and topic stay: a replay by today's rules chooses them anew. `seen` is the fingerprint of the event
+    that the new one was made of: when it is another by now, somebody else's edit would be lost."""
     now = timezone.now()
     letter = DeadLetter.objects.select_for_update().get(pk=letter_id)
     if letter.status not in OPEN or not DeadLetter.objects.filter(is_free(now), pk=letter_id).exists():
         raise EditRefused(f"Dead letter {letter_id} is {letter.status} or on its way; only an open one can be edited.")
-    value = _checked(letter, event)
+    if seen and seen != fingerprint(letter):
+        raise EditRefused(f"Dead letter {letter_id} was edited meanwhile; look at it again.")
+    value, before = checked_event(letter=letter, event=event), bytes(letter.value)
     if letter.original_value is None:
-        letter.original_value = bytes(letter.value)
-    letter.value, letter.size_bytes = value, len(value) + len(letter.key)
-    letter.save(update_fields=["value", "original_value", "size_bytes"])
+        letter.original_value = before
+    letter.value, letter.text, letter.size_bytes = value, text_of(value), len(value) + len(letter.key)
+    letter.save(update_fields=["value", "text", "original_value", "size_bytes"])
     detail = f"was {len(letter.original_value)} bytes as accepted, is {len(value)}"
     DeadLetterAttempt.objects.create(
         letter=letter, at=now, result=AttemptResult.EDITED, detail=stored_text(detail, DETAIL_CHARACTERS), by=by[:150]
     )
+    _audit(letter, before, by, reason)
     return letter
 
 
+def _audit(letter: DeadLetter, before: bytes, by: str, reason: str) -> None:
+    """Names and sizes alone: the log is for good, and what tenants send is not to stay longer than its letter."""
+    audit(
+        by=by,
+        action="letter.edit",
+        target=letter,
+        reason=reason,
+        before={"bytes": len(before)},
+        after={"bytes": len(letter.value), "changed": _changed_fields(document_of(before), letter.document)},
+    )
+
+
+def _changed_fields(old: Any, new: Any) -> list[str]:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return ["everything"]
+    return sorted(name for name in {**old, **new} if old.get(name) != new.get(name))
+
+
+def fingerprint(letter: DeadLetter) -> str:
+    """Of its event as it is now."""
+    return hashlib.sha256(bytes(letter.value)).hexdigest()
+
+
 def event_text(letter: DeadLetter) -> str:
-    """The event as a person edits it: indented JSON, or the bytes as text where they are no JSON."""
-    document = letter.document
-    if document is None:
-        return bytes(letter.value).decode(errors="replace")
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    """The event as a person edits it."""
+    return pretty_text(bytes(letter.value))
 
 
-def _checked(letter: DeadLetter, given: str) -> bytes:
-    """The bytes of the edited event."""
+def pretty_text(value: bytes) -> str:
+    """Indented JSON, or the bytes as text where they are no JSON."""
+    document = document_of(value)
+    return value.decode(errors="replace") if document is None else json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def checked_event(*, letter: DeadLetter, event: str) -> bytes:
+    """What would be stored of an edited event. Raises EditRefused with the code that the API would answer."""
     limits = event_limits()
     try:
-        event: LogEvent = decode_one(given.encode(), 1).events[0]
-        fixed = _fixed_fields(letter, event)
-        complete(event, _stamp(letter, fixed), limits)
-        value = encode(event)
+        given: LogEvent = decode_one(event.encode(), 1).events[0]
+        fixed = _fixed_fields(letter, given)
+        complete(given, _stamp(letter, fixed), limits)
+        value = encode(given)
         check_size(len(value) + len(letter.key), limits, limits.event_max_bytes)
     except UnicodeEncodeError as error:
         raise EditRefused(f"malformed_json: {error}") from None

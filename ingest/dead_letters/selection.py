@@ -18,8 +18,8 @@ from ingest.models import DeadLetter, LetterStatus
 OPEN = (LetterStatus.WAITING, LetterStatus.EXHAUSTED)
 ANY_OPEN = "open"
 """As a status: waiting or exhausted."""
-# Causes are counted of so many letters, the newest ones.
-COUNTED_LETTERS = 100_000
+# Of letters with the words that somebody typed so many are counted: every other filter has an index that counts.
+COUNTED_BY_WORDS = 10_000
 # Each may hold an event of a MiB, and the original beside it.
 READ_ROWS = 10
 # What may be that large: a list shows neither.
@@ -60,6 +60,14 @@ class Cause(NamedTuple):
     last_at: datetime
 
 
+class Counted(NamedTuple):
+    """Letters by cause, the most frequent first. `is_partial`: only of the newest, there may be more."""
+
+    causes: list[Cause]
+    letters: int
+    is_partial: bool
+
+
 def criteria_from(stored: dict[str, Any]) -> LetterCriteria:
     """From a row, a query or a command line. Raises msgspec.ValidationError for a name or a value that is none."""
     return msgspec.convert(stored, LetterCriteria)
@@ -94,6 +102,16 @@ def letters_by_cause(*, letters: QuerySet[DeadLetter]) -> list[Cause]:
         .order_by("-letters", "fault", "code", "topic")
     )
     return [Cause(*row) for row in rows]
+
+
+def letters_counted(*, criteria: LetterCriteria) -> Counted:
+    """What a list shows, in one query whose time is bounded whatever was typed."""
+    letters = letters_select(criteria=criteria)
+    if criteria.text:
+        letters = DeadLetter.objects.filter(pk__in=letters.values("pk")[:COUNTED_BY_WORDS])
+    causes = letters_by_cause(letters=letters)
+    total = sum(cause.letters for cause in causes)
+    return Counted(causes, total, bool(criteria.text) and total == COUNTED_BY_WORDS)
 
 
 def letters_read(*, letters: QuerySet[DeadLetter]) -> Iterator[DeadLetter]:

@@ -152,12 +152,12 @@ class DeadLetter(models.Model):
     @property
     def document(self) -> Any:
         """The event as JSON says it; None where the value is no JSON."""
-        return _json(self.value)
+        return document_of(self.value)
 
     @property
     def original_document(self) -> Any:
         """The event as it was accepted, where it was edited."""
-        return _json(self.original_value) if self.original_value is not None else None
+        return document_of(self.original_value) if self.original_value is not None else None
 
 
 class DeadLetterAttempt(models.Model):
@@ -177,7 +177,8 @@ class DeadLetterAttempt(models.Model):
         return f"{self.result} at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
-def _json(value: Any) -> Any:
+def document_of(value: Any) -> Any:
+    """What JSON says; None where it is none."""
     try:
         return json.loads(bytes(value))
     except ValueError:
