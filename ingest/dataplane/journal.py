@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ingest.dataplane import compaction
-from ingest.dataplane.disk import sync_files
+from ingest.dataplane.disk import SyncFailed, duplicates, sync_files
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.journal_lock import LOCK_NAME, lock, lock_new
 from ingest.dataplane.ledger import Account, Ending, Ledger
@@ -58,7 +58,8 @@ class Journal:
         self.max_bytes = max_bytes
         self.damaged_frames = 0
         self.ledger = Ledger()
-        self.written = 0
+        # Counts frames; the last ACCEPT was the `appended`th.
+        self.written = self.appended = 0
         self._lock = threading.Lock()
         self._lock_fd = lock_fd
         self._segments = SegmentFiles(directory)
@@ -130,6 +131,7 @@ class Journal:
                 segment.add(sequence, at, count, IN_FLIGHT, account, record_bytes)
                 self._next_sequence += count
             self.written += 1
+            self.appended = self.written
             return self, segment, sequence
 
     def mark(self, segment: Segment, sequence: int, indexes: Iterable[int], state: int) -> None:
@@ -264,20 +266,24 @@ class Journal:
 
     def sync(self) -> int:
         """Bring what is written to the disk; returns the count of writes that are surely there. Blocks, so it is
-        called outside of the lane lock. Raises OSError; then nothing counts as synced."""
+        called outside of the lane lock. Raises SyncFailed: what was in those segments is never taken for synced, and
+        another one is begun. OSError when it could not be tried."""
         with self._lock:
             written = self.written
             unsynced = [segment for segment in self._segments if segment.is_unsynced]
-            fds = [os.dup(segment.fd) for segment in unsynced]
+            fds = duplicates(segment.fd for segment in unsynced)
             is_new = any(segment.is_new for segment in unsynced)
             for segment in unsynced:
                 segment.is_unsynced = segment.is_new = False
         try:
             sync_files(fds, self.directory if is_new else None)
-        except OSError:
-            for segment in unsynced:
-                segment.is_unsynced = segment.is_new = True
-            raise
+        except OSError as error:
+            failed = SyncFailed(error.errno, error.strerror)
+            with self._lock:
+                for segment in unsynced:
+                    segment.end()
+                failed.written = self.written
+            raise failed from error
         return written
 
     def close(self) -> None:

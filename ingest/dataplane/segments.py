@@ -319,6 +319,12 @@ class Segment:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.fd, self.size_bytes)
 
+    def end(self) -> None:
+        """Nothing more is written to it, and it is not synced again."""
+        self.trim()
+        self.reserved_bytes = self.size_bytes
+        self.is_unsynced = self.is_new = False
+
     def take_over(self, new: "Segment") -> None:
         """Take the file of a rewritten copy in the place of this one's own; the states stay."""
         new.path.rename(self.path)
