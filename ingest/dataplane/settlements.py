@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from confluent_kafka import KafkaError
 
@@ -26,6 +27,7 @@ from ingest.dataplane.suspects import Suspects
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.05
+COMPLAIN_EVERY_S = 10.0
 # More of them at once would not open a breaker any further.
 OVERDUE_AT_ONCE = 10
 
@@ -57,6 +59,8 @@ class Settlements:
         self._next_s = 0.0
         self._calls = Calls(flows, now_s)
         self._calls_back = False
+        self._ranges: dict[Journal, list[Range]] = {}
+        self._complained_s = float("-inf")
 
     def settle_if_due(self) -> None:
         """On the poll thread, often."""
@@ -71,39 +75,37 @@ class Settlements:
         self._calls_back = True
 
     def settle_all(self) -> None:
-        """Settle everything that is complete."""
-        settled: dict[Journal, list[Range]] = {}
-        delivered: Counter[str] = Counter()
+        """Settle everything that is complete. What one call or one journal runs into keeps no other."""
+        ranges, delivered = self._ranges, Counter[str]()
         while self._completed:
             in_flight = self._completed.popleft()
             if in_flight.is_settled or in_flight.reported < in_flight.expected:
                 continue
             in_flight.is_settled = True
-            if not in_flight.is_abandoned:
-                self._done(in_flight)
-            if not in_flight.indexes:
-                self._calls.came_to_nothing(in_flight)
+            try:
+                if not in_flight.is_abandoned:
+                    self._done(in_flight)
+                if not in_flight.indexes:
+                    self._calls.came_to_nothing(in_flight)
+                    continue
+                if in_flight.failures and in_flight.is_over:
+                    continue  # of what is settled the file may be gone, with which it could be told what has failed
+                failed = self._failed(in_flight) if in_flight.failures else {}
+                if not failed:
+                    self._succeeded(in_flight)
+            except Exception:  # what was to be settled stays in the journal
+                log.exception("%s of %s: a call stays unsettled", in_flight.flow.topic, in_flight.flow.tenant)
                 continue
-            if in_flight.failures and in_flight.is_over:
-                continue  # of what is settled the file may be gone, with which it could be told what has failed
-            failed = self._failed(in_flight) if in_flight.failures else {}
-            if not failed:
-                self._succeeded(in_flight)
-            settled.setdefault(in_flight.journal, []).extend(_ranges(in_flight, failed))
+            ranges.setdefault(in_flight.journal, []).extend(_ranges(in_flight, failed))
             delivered[in_flight.flow.topic] += len(in_flight.indexes) - len(failed)
         if self._calls_back:
             # What is queued behind those that failed would overtake them.
             self._calls_back = False
             with self._lane_lock:
                 self._flows.call_back()
-        for journal, ranges in settled.items():
-            late = sum(size for _, _, size in ranges) - journal.settle(ranges)
-            if late:
-                metrics.LATE_REPORTS.inc(late)
         for topic, count in delivered.items():
             metrics.delivered(topic)[0].inc(count)
-        for journal in self._journals():
-            journal.write_counts()
+        self._settle_journals()
         self._calls.tell()
 
     def watch(self) -> None:
@@ -121,6 +123,26 @@ class Settlements:
         self._calls.tell()
         if self._producer.is_distrusted:
             self._renew_producer()
+
+    def _settle_journals(self) -> None:
+        """What a journal does not settle now is tried again the next time."""
+        for journal, ranges in tuple(self._ranges.items()):
+            with self._keeping_others_from(journal):
+                late = sum(size for _, _, size in ranges) - journal.settle(ranges)
+                del self._ranges[journal]
+                metrics.LATE_REPORTS.inc(late)
+        for journal in self._journals():
+            with self._keeping_others_from(journal):
+                journal.write_counts()
+
+    @contextmanager
+    def _keeping_others_from(self, journal: Journal) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # whatever one journal runs into must not keep the others, nor the breakers
+            if self._now_s() - self._complained_s >= COMPLAIN_EVERY_S:
+                self._complained_s = self._now_s()
+                log.exception("journal %s could not be settled; it is tried again", journal.name)
 
     def _done(self, in_flight: InFlight) -> None:
         flow = in_flight.flow
