@@ -18,7 +18,7 @@ class GroupCommit:
     def __init__(self, sync: Callable[[], int]) -> None:
         self._sync = sync
         self._synced = self._failed = 0
-        self._why = ""
+        self._why: str | None = None
         self._is_syncing = False
         self._changed = threading.Condition()
 
@@ -52,7 +52,7 @@ class GroupCommit:
         self._synced, self._failed = max(self._synced, synced), max(self._failed, failed)
 
 
-def _refusal(why: str) -> Unavailable:
+def _refusal(why: str | None) -> Unavailable:
     detail = f"The journal's disk does not take it: {why}. It may arrive all the same: send it again with its eventIds"
     return Unavailable("journal_unwritable", detail)
 
