@@ -67,7 +67,7 @@ class Engine:
             lane_lock,
             self.flows,
             self.suspects,
-            self.producer,
+            self._producers,
             self.drain.journals,
             stalled_s=settings.FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS / 1000 + STALLED_S,
         )
@@ -131,9 +131,10 @@ class Engine:
             properties = one_record_a_batch(kafka.producer_properties())
             self._alone = EventProducer(properties, _nothing, name="producer-of-single-records")
             self._alone.start()
-        if self._alone.is_distrusted:
-            self._alone.renew()
         return self._alone
+
+    def _producers(self) -> list[EventProducer]:
+        return [self.producer] if self._alone is None else [self.producer, self._alone]
 
     def _sync(self) -> None:
         if self.journal.written != self._synced:

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from ingest.dataplane.acks import Acknowledgements, Place
 from ingest.dataplane.flow import Flow
 from ingest.dataplane.journal import Origin
+from ingest.dataplane.producer import EventProducer
 from ingest.dataplane.segments import SETTLED, DamagedFrame, Record
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,13 @@ Produce = Callable[..., None]
 class InFlight:
     """The records of one request for one topic, settled together when the last report is in; one call to the breakers.
 
-    The producing thread alone writes `expected`, the poll thread alone `reported`: no lock, no lost count.
+    The producing thread alone writes `expected`, the poll thread alone `reported`: no lock, no lost count. `alone` is
+    the producer of single records, for one that must not share a batch.
     """
 
     __slots__ = (
         "acknowledgements",
+        "alone",
         "cluster_epoch",
         "completed",
         "completed_s",
@@ -38,7 +41,6 @@ class InFlight:
         "flow",
         "indexes",
         "is_abandoned",
-        "is_alone",
         "is_counted",
         "is_settled",
         "journal",
@@ -60,16 +62,18 @@ class InFlight:
         cluster_epoch: int,
         produced_s: float,
         acknowledgements: Acknowledgements | None = None,
+        alone: EventProducer | None = None,
     ) -> None:
         self.completed = completed
         self.journal, self.segment, self.sequence = origin
         self.flow, self.indexes, self.size_bytes = flow, indexes, size_bytes
         self.cluster_epoch, self.topic_epoch = cluster_epoch, flow.line.breaker.epoch
         self.expected, self.reported = len(indexes), 0
-        self.is_settled = self.is_counted = self.is_abandoned = self.is_alone = False
+        self.is_settled = self.is_counted = self.is_abandoned = False
         self.produced_s = self.completed_s = produced_s
         self.failures: list[tuple[KafkaError, bytes | None, int | None]] = []
         self.acknowledgements = acknowledgements
+        self.alone = alone
 
     @property
     def origin(self) -> Origin:

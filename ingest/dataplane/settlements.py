@@ -21,7 +21,7 @@ from ingest.dataplane.in_flight import InFlight
 from ingest.dataplane.journal import Journal, Range
 from ingest.dataplane.ledger import Ending
 from ingest.dataplane.producer import EventProducer
-from ingest.dataplane.segments import IN_FLIGHT
+from ingest.dataplane.segments import HELD, IN_FLIGHT
 from ingest.dataplane.suspects import Suspects
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,9 @@ OVERDUE_AT_ONCE = 10
 
 
 class Settlements:
-    """Collects what is complete and settles it. `stalled_s`: how long a record may be in librdkafka's hands, which
-    reports every one within message.timeout.ms, before the instance is taken for broken."""
+    """Collects what is complete and settles it. `producers`: the main one, then that of single records if there is one.
+    `stalled_s`: how long a record may be in librdkafka's hands, which reports every one within message.timeout.ms,
+    before the instance is taken for broken."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class Settlements:
         lane_lock: threading.Lock,
         flows: Flows,
         suspects: Suspects,
-        producer: EventProducer,
+        producers: Callable[[], list[EventProducer]],
         journals: Callable[[], list[Journal]],
         *,
         stalled_s: float,
@@ -52,7 +53,7 @@ class Settlements:
         self._lane_lock = lane_lock
         self._flows = flows
         self._suspects = suspects
-        self._producer = producer
+        self._producers = producers
         self._journals = journals
         self._stalled_s = stalled_s
         self._now_s = now_s
@@ -103,6 +104,8 @@ class Settlements:
             self._calls_back = False
             with self._lane_lock:
                 self._flows.call_back()
+                for producer in self._producers():
+                    producer.purge_queue()
         for topic, count in delivered.items():
             metrics.delivered(topic)[0].inc(count)
         self._settle_journals()
@@ -118,11 +121,12 @@ class Settlements:
             if outstanding and now_s - outstanding[0].produced_s > OVERDUE_S:
                 if now_s - line.last_success_s > OVERDUE_S:
                     self._count_overdue(line, now_s)
-                if now_s - outstanding[0].produced_s > self._stalled_s and not outstanding[0].is_alone:
-                    self._producer.distrust("stalled")
+                if now_s - outstanding[0].produced_s > self._stalled_s:
+                    self._distrust_stalled(line, now_s)
         self._calls.tell()
-        if self._producer.is_distrusted:
-            self._renew_producer()
+        for producer in self._producers():
+            if producer.is_distrusted:
+                self._renew(producer)
 
     def _settle_journals(self) -> None:
         """What a journal does not settle now is tried again the next time."""
@@ -153,7 +157,7 @@ class Settlements:
         seconds = in_flight.completed_s - in_flight.produced_s
         metrics.delivered(in_flight.flow.topic)[1].observe(seconds)
         self._calls.succeeded(in_flight)
-        if in_flight.is_alone:
+        if in_flight.alone is not None:
             self._suspects.forget(in_flight)
 
     def _failed(self, in_flight: InFlight) -> dict[int, KafkaError]:
@@ -194,10 +198,10 @@ class Settlements:
                     self._flows.park(flow, Parked(faults[code].name(), faults[code].str(), time.time_ns() // 1_000_000))
                     log.warning("parked %s for %s: %s", flow.topic, flow.tenant, faults[code].str())
                     self._calls_back = True
-        if in_flight.is_alone:
+        if in_flight.alone is not None:
             self._suspects.forget(in_flight)
         if Fault.FATAL in faults_of:
-            self._producer.distrust("fatal")
+            self._producer_of(in_flight).distrust("fatal")
         self._calls.failed(in_flight, faults, "/".join(sorted(error.name() for error in faults.values())))
         if any(verdict.counts is not Counts.NOTHING for verdict in verdicts.values()):
             self._calls_back = True
@@ -212,13 +216,25 @@ class Settlements:
                 metrics.OVERDUE_CALLS.inc()
                 counted += 1
 
-    def _renew_producer(self) -> None:
-        """Replace librdkafka's instance; what it has not reported is pending again, under the same eventIds."""
+    def _producer_of(self, in_flight: InFlight) -> EventProducer:
+        return self._producers()[0] if in_flight.alone is None else in_flight.alone
+
+    def _distrust_stalled(self, line: Line, now_s: float) -> None:
+        """Behind a call of the one producer there may be one of the other."""
+        for in_flight in tuple(line.outstanding):
+            if now_s - in_flight.produced_s <= self._stalled_s:
+                return
+            if not in_flight.is_settled and not in_flight.is_abandoned:
+                self._producer_of(in_flight).distrust("stalled")
+
+    def _renew(self, producer: EventProducer) -> None:
+        """Replace its instance of librdkafka; what that has not reported is pending again, under the same eventIds."""
+        alone = None if producer is self._producers()[0] else producer
         with self._lane_lock:
-            self._producer.renew()
+            producer.renew()
             for line in self._flows.lines.values():
                 for in_flight in tuple(line.outstanding):
-                    if not in_flight.is_settled and not in_flight.is_alone:
+                    if in_flight.alone is alone and not in_flight.is_settled and not in_flight.is_abandoned:
                         self._abandon(in_flight)
 
     def _abandon(self, in_flight: InFlight) -> None:
@@ -226,8 +242,10 @@ class Settlements:
         self._done(in_flight)
         self._calls.came_to_nothing(in_flight)
         first = in_flight.sequence - in_flight.segment.first_sequence
-        states = in_flight.segment.states
-        lost = [index for index in in_flight.indexes if states[first + index] == IN_FLIGHT]
+        states, taken = in_flight.segment.states, IN_FLIGHT if in_flight.alone is None else HELD
+        lost = [index for index in in_flight.indexes if states[first + index] == taken]
+        if in_flight.alone is not None:
+            self._suspects.forget(in_flight)
         if lost:
             self._flows.put_back(in_flight.flow, in_flight.origin, lost)
 

@@ -76,7 +76,7 @@ class EngineWorld:
             self.lane_lock,
             self.flows,
             self.suspects,
-            producer,
+            lambda: [producer, cast(EventProducer, self.alone)],
             self.drain.journals,
             stalled_s=STALLED_S,
             now_s=self.clock,
