@@ -63,7 +63,7 @@ def letters_claim(*, most: int, claim_s: float, max_attempts: int, now: datetime
     )
     # By number too: the claim's token has no index, and the table may be large.
     ours = DeadLetter.objects.filter(pk__in=ids, claimed_by=token)
-    return list(ours.defer("original_value").order_by("pk"))
+    return list(ours.select_related("bulk").defer("original_value").order_by("pk"))
 
 
 def _within_bytes(rows: "QuerySet[DeadLetter, tuple[int, int, str]]") -> list[tuple[int, str]]:

@@ -36,6 +36,7 @@ def letters_replay(*, ids: Iterable[int], route: str = ReplayRoute.RULES, by: st
         retries=0,
         retry_since=now,
         next_attempt_at=now,
+        own_attempt_at=None,
         bulk=None,
     )
 

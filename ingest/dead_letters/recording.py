@@ -102,7 +102,7 @@ def _close(delivered: Sequence[tuple[DeadLetter, Delivered]], now: datetime) -> 
             result.report.partition,
             result.report.offset,
             ended_at,
-            letter.requested_by or BY_RETRY,
+            letter.asked_by or BY_RETRY,
             letter.pk,
             *(status.value for status in OPEN),
         )
@@ -120,7 +120,7 @@ def _still_claimed(letters: Sequence[DeadLetter]) -> QuerySet[DeadLetter]:
 
 
 def _attempts(letter: DeadLetter, result: Result, now: datetime) -> list[DeadLetterAttempt]:
-    by = letter.requested_by or BY_RETRY
+    by = letter.asked_by or BY_RETRY
     if isinstance(result, Delivered):
         return [DeadLetterAttempt(letter=letter, at=now, result=AttemptResult.DELIVERED, by=by)]
     if not isinstance(result, Failed):
