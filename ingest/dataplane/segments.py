@@ -222,6 +222,11 @@ class Segment:
             raise DamagedFrame(f"{self.path.name}: no ACCEPT where record {sequence} should be")
         return entry
 
+    def begins(self, sequence: int) -> bool:
+        """Whether an ACCEPT begins there; no more when it was settled and is left out of a rewritten file."""
+        at = self.index_of(sequence)
+        return at >= 0 and self.starts[at] == sequence
+
     def records_of(self, sequence: int) -> range:
         """The numbers of all records of the ACCEPT that holds one, as far as they are known."""
         at = self.index_of(sequence)
