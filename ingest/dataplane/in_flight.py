@@ -12,6 +12,7 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from ingest.dataplane.acks import Acknowledgements, Place
+from ingest.dataplane.faults import Fault, fault_of
 from ingest.dataplane.flow import Flow
 from ingest.dataplane.journal import Origin
 from ingest.dataplane.producer import EventProducer
@@ -117,7 +118,7 @@ class InFlight:
         left = self.indexes[count:]
         self.indexes = self.indexes[:count]
         self.expected -= len(left)
-        if self.acknowledgements is not None:
+        if self.acknowledgements is not None and self.alone is None:
             self.acknowledgements.forgo(len(left))
         # The poll thread may have seen the last report already: let it look.
         self.completed.append(self)
@@ -133,16 +134,22 @@ class InFlight:
             self.completed.append(self)
 
     def _report_indexed(self, index: int, error: KafkaError | None, message: Message) -> None:
-        """The same for a request that waits: it must know which record the report is about."""
+        """The same for a request that waits: it must know which record the report is about. Brokers refuse a batch for
+        one bad record of any request, so of a refusal the sender hears when the record was tried alone."""
+        waiting = self.acknowledgements
         if error is not None:
             self.failures.append((error, None, index))
         self.reported += 1
-        if self.acknowledgements is not None:
-            place = Place(message.topic() or "", message.partition() or 0, message.offset() or 0)
-            self.acknowledgements.report(index, place if error is None else error)
+        if waiting is not None and error is None:
+            waiting.report(index, Place(message.topic() or "", message.partition() or 0, message.offset() or 0))
+        elif waiting is not None and error is not None and self._is_certain(error):
+            waiting.report(index, error)
         if self.reported == self.expected:
             self.completed_s = time.monotonic()
             self.completed.append(self)
+
+    def _is_certain(self, error: KafkaError) -> bool:
+        return self.alone is not None or fault_of(error.code()) is not Fault.RECORD
 
     def failed_indexes(self) -> dict[int, KafkaError]:
         """Which records failed. A report does not say which record it is about, so the failed values are looked up in

@@ -161,8 +161,8 @@ class Settlements:
             self._suspects.forget(in_flight)
 
     def _failed(self, in_flight: InFlight) -> dict[int, KafkaError]:
-        """Failed records go back to the backlog; those Kafka will never take are told to a waiting sender, or tried
-        alone and then given up."""
+        """Failed records go back to the backlog; those that Kafka may never take are tried alone, and then told to a
+        waiting sender or given up."""
         failed = in_flight.failed_indexes()
         back: list[int] = []
         for index, error in failed.items():
@@ -184,6 +184,7 @@ class Settlements:
         if waiting is not None and waiting.tells(index):
             retracted = [(in_flight.segment, in_flight.sequence + index, 1)]
             in_flight.journal.settle(retracted, Ending.RETRACTED)
+            self._suspects.forget(in_flight)
         elif not in_flight.is_abandoned:
             self._suspects.add(in_flight, index, error)
 
