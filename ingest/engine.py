@@ -12,6 +12,7 @@ from django.conf import settings
 
 from ingest import kafka
 from ingest.chores import Chore, Chores
+from ingest.dataplane.acks import Acknowledgements
 from ingest.dataplane.breaker import Breaker
 from ingest.dataplane.drain import Drain
 from ingest.dataplane.errors import Unavailable
@@ -67,7 +68,7 @@ class Engine:
             lane_lock,
             self.flows,
             self.suspects,
-            self.producer,
+            self._producers,
             self.drain.journals,
             stalled_s=settings.FOREBAY_PRODUCER_MESSAGE_TIMEOUT_MS / 1000 + STALLED_S,
         )
@@ -105,7 +106,9 @@ class Engine:
         it has locked."""
         self._settlements.call_back()
 
-    def _try_alone(self, flow: Flow, origin: Origin, accept: Accept, index: int) -> bool:
+    def _try_alone(
+        self, flow: Flow, origin: Origin, accept: Accept, index: int, waits_for: Acknowledgements | None
+    ) -> bool:
         """On the drain's thread: one record in a batch of its own."""
         segment = origin[1]
         size_bytes = segment.sizes_bytes[segment.index_of(accept.sequence)]
@@ -121,6 +124,7 @@ class Engine:
                 [index],
                 accept.accepted_wall_ms,
                 size_bytes,
+                waits_for,
                 alone=self._producer_of_single_records(),
             )
         return not left
@@ -131,9 +135,10 @@ class Engine:
             properties = one_record_a_batch(kafka.producer_properties())
             self._alone = EventProducer(properties, _nothing, name="producer-of-single-records")
             self._alone.start()
-        if self._alone.is_distrusted:
-            self._alone.renew()
         return self._alone
+
+    def _producers(self) -> list[EventProducer]:
+        return [self.producer] if self._alone is None else [self.producer, self._alone]
 
     def _sync(self) -> None:
         if self.journal.written != self._synced:

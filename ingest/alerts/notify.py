@@ -11,12 +11,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.core.mail import send_mail
 from django.db import InterfaceError, OperationalError
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
-from ingest.alerts import webhook
+from ingest.alerts import mail, webhook
 from ingest.alerts.kinds import TITLES, Kind, runbook_link
 from ingest.models import Incident, Notification
 
@@ -68,7 +67,7 @@ def send_test(channel: Notification.Channel) -> None:
     if channel == Notification.Channel.WEBHOOK:
         _post({"event": "test", "title": text, "runbook": settings.FOREBAY_RUNBOOK_URL})
     else:
-        _mail("[Forebay] test", text)
+        mail.send("test", [text])
 
 
 def _due(at: datetime) -> QuerySet[Notification]:
@@ -141,7 +140,7 @@ def _send_email(notification: Notification) -> None:
         f"Ended {incident.ended_at:%Y-%m-%d %H:%M:%S} UTC" if ended else f"Urgency: {incident.severity}",
         f"What to do: {runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind)}",
     ]
-    _mail(f"[Forebay] {'ended: ' if ended else ''}{_title(incident)}: {incident.subject}", "\n".join(lines))
+    mail.send(f"{'ended: ' if ended else ''}{_title(incident)}: {incident.subject}", lines)
 
 
 _SENDERS: dict[Notification.Channel, Callable[[Notification], None]] = {
@@ -163,11 +162,3 @@ def _post(message: dict[str, object]) -> None:
         message,
         time.time(),
     )
-
-
-def _mail(subject: str, text: str) -> None:
-    """A subject is one line, whatever an incident is about. Raises webhook.NotSent."""
-    try:
-        send_mail(" ".join(subject.split()), text, settings.FOREBAY_ALERT_EMAIL_FROM, settings.FOREBAY_ALERT_EMAIL_TO)
-    except (OSError, ValueError) as error:  # an SMTPException is an OSError
-        raise webhook.NotSent(str(error) or type(error).__name__) from error

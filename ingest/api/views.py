@@ -138,11 +138,11 @@ class LaneView(APIView):
                 rejected = {0: EventRejected(refused.code, refused.detail)}
                 _quarantine(node, arrival, content, documents.one, rejected)
             raise
-        if node.commit is not None:
-            node.commit.wait(outcome.written)
-        if outcome.wanted_ack:
-            _wait(node, arrival.caller.tenant.name, outcome)
-        count(arrival, outcome, len(content))
+        try:
+            if outcome.wanted_ack or node.commit is not None:
+                _wait(node, arrival.caller.tenant.name, outcome)
+        finally:  # what is journaled is delivered, though the disk may fail before its sender is told so
+            count(arrival, outcome, len(content))
         if outcome.rejected:
             _quarantine(node, arrival, content, form.documents, outcome.rejected)
         return outcome
@@ -197,14 +197,20 @@ def _quarantine(
 
 
 def _wait(node: Worker, tenant: str, outcome: Outcome) -> None:
-    if outcome.waits_for is None:
-        metrics.ACK_REQUESTS.labels("not_waited").inc()
-        return
+    """For the disk, then for what Kafka says, where either is asked for."""
+    waits_for = outcome.waits_for
     try:
-        outcome.take(outcome.waits_for.wait(node.ack_timeout_s))
+        if node.commit is not None:
+            node.commit.wait(outcome.written)
+        if waits_for is not None:
+            outcome.take(waits_for.wait(node.ack_timeout_s))
     finally:
-        node.ack_budget.give_back(tenant)
-    metrics.ACK_REQUESTS.labels("reported" if outcome.waits_for.is_complete else "timed_out").inc()
+        if waits_for is not None:
+            node.ack_budget.give_back(tenant)
+    if waits_for is not None:
+        metrics.ACK_REQUESTS.labels("reported" if waits_for.is_complete else "timed_out").inc()
+    elif outcome.wanted_ack:
+        metrics.ACK_REQUESTS.labels("not_waited").inc()
 
 
 class LogView(LaneView):

@@ -25,7 +25,7 @@ Result = Place | KafkaError
 class Acknowledgements:
     """What Kafka said of each record of a request that waits. `results` by index: a Place in Kafka or a KafkaError.
 
-    The producing thread and the poll thread both report; an index is reported once.
+    The producing thread and the poll threads report an index once: as refused only what was refused by itself.
     """
 
     def __init__(self, expected: int) -> None:
@@ -59,9 +59,9 @@ class Acknowledgements:
         return self._answered
 
     def tells(self, index: int) -> bool:
-        """Whether the sender has been, or surely will be, told what became of a reported record."""
+        """Whether the sender has been, or surely will be, told what became of a record."""
         with self._lock:
-            return self._answered is None or index in self._answered
+            return index in (self.results if self._answered is None else self._answered)
 
     def _look(self) -> None:
         if len(self.results) >= self._expected:

@@ -201,7 +201,7 @@ class Drain:
         """What of the oldest ACCEPT waits; None where nothing of it does any more."""
         journal = waiting.journal
         segment = journal.segment_of(sequence)
-        if segment is None:
+        if segment is None or not segment.begins(sequence):
             return None
         try:
             accept = journal.read(segment, sequence)

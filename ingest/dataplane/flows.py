@@ -102,11 +102,10 @@ class Flows:
         """Produce records of a flow that may leave; returns those that librdkafka's queue had no room for. `alone` is
         the producer of those that must not share a batch."""
         epoch, now_s = self.cluster.epoch, self._now_s()
-        in_flight = InFlight(self._completed, origin, flow, indexes, size_bytes, epoch, now_s, acknowledgements)
+        in_flight = InFlight(self._completed, origin, flow, indexes, size_bytes, epoch, now_s, acknowledgements, alone)
         flow.handed += 1
         flow.line.handed_bytes += size_bytes
         flow.line.outstanding.append(in_flight)
-        in_flight.is_alone = alone is not None
         # Not `alone or`: an empty producer has no length.
         producer = self._producer if alone is None else alone
         return in_flight.produce(producer.produce, records, accepted_wall_ms)
@@ -134,13 +133,12 @@ class Flows:
             flow.not_before_s = self._now_s() + BACK_OFF_S
 
     def call_back(self) -> None:
-        """What is queued leaves later: nothing of a flow may follow before all that is in flight has been reported, for
-        what was called back is known to be so only then."""
+        """What is queued will be called back: nothing of a flow may follow before all that is in flight has been
+        reported, for what was called back is known to be so only then."""
         for at, flow in self._flows.items():
             if flow.handed != flow.done:
                 flow.is_behind = flow.must_settle = True
                 self.behind[at] = flow
-        self._producer.purge_queue()
 
     def park(self, flow: Flow, parked: Parked) -> None:
         """The flow waits for an operator."""

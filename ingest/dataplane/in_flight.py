@@ -12,8 +12,10 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from ingest.dataplane.acks import Acknowledgements, Place
+from ingest.dataplane.faults import Fault, fault_of
 from ingest.dataplane.flow import Flow
 from ingest.dataplane.journal import Origin
+from ingest.dataplane.producer import EventProducer
 from ingest.dataplane.segments import SETTLED, DamagedFrame, Record
 
 log = logging.getLogger(__name__)
@@ -25,11 +27,13 @@ Produce = Callable[..., None]
 class InFlight:
     """The records of one request for one topic, settled together when the last report is in; one call to the breakers.
 
-    The producing thread alone writes `expected`, the poll thread alone `reported`: no lock, no lost count.
+    The producing thread alone writes `expected`, the poll thread alone `reported`: no lock, no lost count. `alone` is
+    the producer of single records, for one that must not share a batch.
     """
 
     __slots__ = (
         "acknowledgements",
+        "alone",
         "cluster_epoch",
         "completed",
         "completed_s",
@@ -38,7 +42,6 @@ class InFlight:
         "flow",
         "indexes",
         "is_abandoned",
-        "is_alone",
         "is_counted",
         "is_settled",
         "journal",
@@ -60,16 +63,18 @@ class InFlight:
         cluster_epoch: int,
         produced_s: float,
         acknowledgements: Acknowledgements | None = None,
+        alone: EventProducer | None = None,
     ) -> None:
         self.completed = completed
         self.journal, self.segment, self.sequence = origin
         self.flow, self.indexes, self.size_bytes = flow, indexes, size_bytes
         self.cluster_epoch, self.topic_epoch = cluster_epoch, flow.line.breaker.epoch
         self.expected, self.reported = len(indexes), 0
-        self.is_settled = self.is_counted = self.is_abandoned = self.is_alone = False
+        self.is_settled = self.is_counted = self.is_abandoned = False
         self.produced_s = self.completed_s = produced_s
         self.failures: list[tuple[KafkaError, bytes | None, int | None]] = []
         self.acknowledgements = acknowledgements
+        self.alone = alone
 
     @property
     def origin(self) -> Origin:
@@ -113,7 +118,7 @@ class InFlight:
         left = self.indexes[count:]
         self.indexes = self.indexes[:count]
         self.expected -= len(left)
-        if self.acknowledgements is not None:
+        if self.acknowledgements is not None and self.alone is None:
             self.acknowledgements.forgo(len(left))
         # The poll thread may have seen the last report already: let it look.
         self.completed.append(self)
@@ -129,16 +134,22 @@ class InFlight:
             self.completed.append(self)
 
     def _report_indexed(self, index: int, error: KafkaError | None, message: Message) -> None:
-        """The same for a request that waits: it must know which record the report is about."""
+        """The same for a request that waits: it must know which record the report is about. Brokers refuse a batch for
+        one bad record of any request, so of a refusal the sender hears when the record was tried alone."""
+        waiting = self.acknowledgements
         if error is not None:
             self.failures.append((error, None, index))
         self.reported += 1
-        if self.acknowledgements is not None:
-            place = Place(message.topic() or "", message.partition() or 0, message.offset() or 0)
-            self.acknowledgements.report(index, place if error is None else error)
+        if waiting is not None and error is None:
+            waiting.report(index, Place(message.topic() or "", message.partition() or 0, message.offset() or 0))
+        elif waiting is not None and error is not None and self._is_certain(error):
+            waiting.report(index, error)
         if self.reported == self.expected:
             self.completed_s = time.monotonic()
             self.completed.append(self)
+
+    def _is_certain(self, error: KafkaError) -> bool:
+        return self.alone is not None or fault_of(error.code()) is not Fault.RECORD
 
     def failed_indexes(self) -> dict[int, KafkaError]:
         """Which records failed. A report does not say which record it is about, so the failed values are looked up in

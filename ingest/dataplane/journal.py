@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ingest.dataplane import compaction
-from ingest.dataplane.disk import sync_files
+from ingest.dataplane.disk import SyncFailed, duplicates, sync_files
 from ingest.dataplane.errors import Unavailable
-from ingest.dataplane.journal_lock import LOCK_NAME, lock, lock_new
+from ingest.dataplane.journal_lock import lock, lock_new, remove_directory
 from ingest.dataplane.ledger import Account, Ending, Ledger
 from ingest.dataplane.replay import DAMAGED, lost, replay
 from ingest.dataplane.segment_files import SegmentFiles
@@ -58,7 +58,8 @@ class Journal:
         self.max_bytes = max_bytes
         self.damaged_frames = 0
         self.ledger = Ledger()
-        self.written = 0
+        # Counts frames; the last ACCEPT was the `appended`th.
+        self.written = self.appended = 0
         self._lock = threading.Lock()
         self._lock_fd = lock_fd
         self._segments = SegmentFiles(directory)
@@ -71,17 +72,23 @@ class Journal:
         """A new, empty directory under `root`. Raises OSError when there is no room for its first segment."""
         directory = root / str(uuid.uuid4())
         directory.mkdir(parents=True)
-        journal = cls(directory, lock_new(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
+        try:
+            journal = cls(directory, lock_new(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
+        except OSError:
+            remove_directory(directory)
+            raise
         try:
             journal._add_segment(segment_bytes)
-        except BaseException:
-            os.close(journal._lock_fd)
+        except OSError:  # it is tried again with each request, and each would leave a directory
+            remove_directory(directory)
+            journal._let_go()
             raise
         return journal
 
     @classmethod
     def adopt(cls, directory: Path, *, segment_bytes: int, max_bytes: int) -> "Journal":
-        """Take over what a dead process left. Raises JournalLocked while its owner lives."""
+        """Take over what a dead process left. Raises JournalLocked while its owner lives, and FileNotFoundError when it
+        left nothing: then the directory is removed."""
         journal = cls(directory, lock(directory), segment_bytes=segment_bytes, max_bytes=max_bytes)
         try:
             journal._take_over()
@@ -130,6 +137,7 @@ class Journal:
                 segment.add(sequence, at, count, IN_FLIGHT, account, record_bytes)
                 self._next_sequence += count
             self.written += 1
+            self.appended = self.written
             return self, segment, sequence
 
     def mark(self, segment: Segment, sequence: int, indexes: Iterable[int], state: int) -> None:
@@ -269,20 +277,24 @@ class Journal:
 
     def sync(self) -> int:
         """Bring what is written to the disk; returns the count of writes that are surely there. Blocks, so it is
-        called outside of the lane lock. Raises OSError; then nothing counts as synced."""
+        called outside of the lane lock. Raises SyncFailed: what was in those segments is never taken for synced, and
+        another one is begun. OSError when it could not be tried."""
         with self._lock:
             written = self.written
             unsynced = [segment for segment in self._segments if segment.is_unsynced]
-            fds = [os.dup(segment.fd) for segment in unsynced]
+            fds = duplicates(segment.fd for segment in unsynced)
             is_new = any(segment.is_new for segment in unsynced)
             for segment in unsynced:
                 segment.is_unsynced = segment.is_new = False
         try:
             sync_files(fds, self.directory if is_new else None)
-        except OSError:
-            for segment in unsynced:
-                segment.is_unsynced = segment.is_new = True
-            raise
+        except OSError as error:
+            failed = SyncFailed(error.errno, error.strerror)
+            with self._lock:
+                for segment in unsynced:
+                    segment.end()
+                failed.written = self.written
+            raise failed from error
         return written
 
     def close(self) -> None:
@@ -295,7 +307,7 @@ class Journal:
                 for segment in self._segments:
                     segment.dispose()
                 self._segments.clear()
-                self._remove_directory()
+                remove_directory(self.directory)
             for segment in self._segments:
                 segment.trim()
             self._let_go()
@@ -306,6 +318,9 @@ class Journal:
         for left in self.directory.glob(f"*{compaction.SUFFIX}"):
             left.unlink()
         replayed = replay(self.directory, self.segment_bytes)
+        if not replayed.segments:
+            remove_directory(self.directory)
+            raise FileNotFoundError(f"{self.directory}: no segment is left in it")
         self._segments += replayed.segments
         self._segments.next_ordinal = replayed.next_ordinal
         self.ledger, self._next_sequence = replayed.ledger, replayed.next_sequence
@@ -313,7 +328,7 @@ class Journal:
         if replayed.damaged_frames:
             for delta in lost(replayed):
                 self.count(delta)
-        if not self._segments or not replayed.begins_with_checkpoint:
+        if not replayed.begins_with_checkpoint:
             self._add_segment(SETTLE_RESERVE_BYTES)
         self._segments.remove_settled()
 
@@ -323,13 +338,6 @@ class Journal:
         self._segments.clear()
         os.close(self._lock_fd)
         self._lock_fd = -1
-
-    def _remove_directory(self) -> None:
-        try:
-            (self.directory / LOCK_NAME).unlink(missing_ok=True)
-            self.directory.rmdir()
-        except OSError as error:
-            log.warning("journal %s: its directory is kept: %s", self.name, error.strerror)
 
     def _segment_for(self, frame_bytes: int) -> Segment:
         segment = self._segments[-1]

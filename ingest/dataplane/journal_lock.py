@@ -4,10 +4,14 @@ Data plane; any thread.
 """
 
 import fcntl
+import logging
 import os
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 LOCK_NAME = "lock"
+_NEW_LOCK_NAME = f"{LOCK_NAME}.new"
 
 
 class JournalLocked(Exception):
@@ -21,10 +25,14 @@ def orphans(root: Path) -> list[Path]:
 
 def lock_new(directory: Path) -> int:
     """The lock of a new directory appears under its name only when it is held, or an adopter could be quicker."""
-    path = directory / f"{LOCK_NAME}.new"
+    path = directory / _NEW_LOCK_NAME
     fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    path.rename(directory / LOCK_NAME)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.rename(directory / LOCK_NAME)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
@@ -40,6 +48,16 @@ def lock(directory: Path) -> int:
         pass  # the same answer as for a file that is gone
     os.close(fd)
     raise JournalLocked(directory.name)
+
+
+def remove_directory(directory: Path) -> None:
+    """Its owner needs nothing in it any more. What cannot be removed is told to the log."""
+    try:
+        (directory / LOCK_NAME).unlink(missing_ok=True)
+        (directory / _NEW_LOCK_NAME).unlink(missing_ok=True)
+        directory.rmdir()
+    except OSError as error:
+        log.warning("journal %s: its directory is kept: %s", directory.name, error.strerror)
 
 
 def is_held(directory: Path) -> bool:

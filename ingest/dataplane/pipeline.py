@@ -180,7 +180,7 @@ class Pipeline:
             rejections=rejections,
             dropped=Counter(outcome.dropped.values()) if outcome.dropped else {},
         )
-        outcome.written = self._journal.written
+        outcome.written = self._journal.appended
         return origin
 
     def _produce(

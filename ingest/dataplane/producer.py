@@ -121,8 +121,7 @@ class EventProducer:
             self.is_distrusted = why
 
     def renew(self) -> None:
-        """Begin again with a new instance. On the poll thread, under the lane lock; what the old one held is the
-        caller's to send again."""
+        """Begin again with a new instance. Under the lane lock; what the old one held is the caller's to send again."""
         metrics.PRODUCER_RENEWALS.labels(self.is_distrusted or "asked").inc()
         old, self.is_distrusted = self._producer, ""
         self._begin()

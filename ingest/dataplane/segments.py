@@ -222,6 +222,11 @@ class Segment:
             raise DamagedFrame(f"{self.path.name}: no ACCEPT where record {sequence} should be")
         return entry
 
+    def begins(self, sequence: int) -> bool:
+        """Whether an ACCEPT begins there; no more when it was settled and is left out of a rewritten file."""
+        at = self.index_of(sequence)
+        return at >= 0 and self.starts[at] == sequence
+
     def records_of(self, sequence: int) -> range:
         """The numbers of all records of the ACCEPT that holds one, as far as they are known."""
         at = self.index_of(sequence)
@@ -324,6 +329,12 @@ class Segment:
         if not self.is_damaged:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.fd, self.size_bytes)
+
+    def end(self) -> None:
+        """Nothing more is written to it, and it is not synced again."""
+        self.trim()
+        self.reserved_bytes = self.size_bytes
+        self.is_unsynced = self.is_new = False
 
     def take_over(self, new: "Segment") -> None:
         """Take the file of a rewritten copy in the place of this one's own; the states stay."""

@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from confluent_kafka import KafkaError
 
@@ -20,19 +21,21 @@ from ingest.dataplane.in_flight import InFlight
 from ingest.dataplane.journal import Journal, Range
 from ingest.dataplane.ledger import Ending
 from ingest.dataplane.producer import EventProducer
-from ingest.dataplane.segments import IN_FLIGHT
+from ingest.dataplane.segments import HELD, IN_FLIGHT
 from ingest.dataplane.suspects import Suspects
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.05
+COMPLAIN_EVERY_S = 10.0
 # More of them at once would not open a breaker any further.
 OVERDUE_AT_ONCE = 10
 
 
 class Settlements:
-    """Collects what is complete and settles it. `stalled_s`: how long a record may be in librdkafka's hands, which
-    reports every one within message.timeout.ms, before the instance is taken for broken."""
+    """Collects what is complete and settles it. `producers`: the main one, then that of single records if there is one.
+    `stalled_s`: how long a record may be in librdkafka's hands, which reports every one within message.timeout.ms,
+    before the instance is taken for broken."""
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class Settlements:
         lane_lock: threading.Lock,
         flows: Flows,
         suspects: Suspects,
-        producer: EventProducer,
+        producers: Callable[[], list[EventProducer]],
         journals: Callable[[], list[Journal]],
         *,
         stalled_s: float,
@@ -50,13 +53,15 @@ class Settlements:
         self._lane_lock = lane_lock
         self._flows = flows
         self._suspects = suspects
-        self._producer = producer
+        self._producers = producers
         self._journals = journals
         self._stalled_s = stalled_s
         self._now_s = now_s
         self._next_s = 0.0
         self._calls = Calls(flows, now_s)
         self._calls_back = False
+        self._ranges: dict[Journal, list[Range]] = {}
+        self._complained_s = float("-inf")
 
     def settle_if_due(self) -> None:
         """On the poll thread, often."""
@@ -71,39 +76,39 @@ class Settlements:
         self._calls_back = True
 
     def settle_all(self) -> None:
-        """Settle everything that is complete."""
-        settled: dict[Journal, list[Range]] = {}
-        delivered: Counter[str] = Counter()
+        """Settle everything that is complete. What one call or one journal runs into keeps no other."""
+        ranges, delivered = self._ranges, Counter[str]()
         while self._completed:
             in_flight = self._completed.popleft()
             if in_flight.is_settled or in_flight.reported < in_flight.expected:
                 continue
             in_flight.is_settled = True
-            if not in_flight.is_abandoned:
-                self._done(in_flight)
-            if not in_flight.indexes:
-                self._calls.came_to_nothing(in_flight)
+            try:
+                if not in_flight.is_abandoned:
+                    self._done(in_flight)
+                if not in_flight.indexes:
+                    self._calls.came_to_nothing(in_flight)
+                    continue
+                if in_flight.failures and in_flight.is_over:
+                    continue  # of what is settled the file may be gone, with which it could be told what has failed
+                failed = self._failed(in_flight) if in_flight.failures else {}
+                if not failed:
+                    self._succeeded(in_flight)
+            except Exception:  # what was to be settled stays in the journal
+                log.exception("%s of %s: a call stays unsettled", in_flight.flow.topic, in_flight.flow.tenant)
                 continue
-            if in_flight.failures and in_flight.is_over:
-                continue  # of what is settled the file may be gone, with which it could be told what has failed
-            failed = self._failed(in_flight) if in_flight.failures else {}
-            if not failed:
-                self._succeeded(in_flight)
-            settled.setdefault(in_flight.journal, []).extend(_ranges(in_flight, failed))
+            ranges.setdefault(in_flight.journal, []).extend(_ranges(in_flight, failed))
             delivered[in_flight.flow.topic] += len(in_flight.indexes) - len(failed)
         if self._calls_back:
             # What is queued behind those that failed would overtake them.
             self._calls_back = False
             with self._lane_lock:
                 self._flows.call_back()
-        for journal, ranges in settled.items():
-            late = sum(size for _, _, size in ranges) - journal.settle(ranges)
-            if late:
-                metrics.LATE_REPORTS.inc(late)
+                for producer in self._producers():
+                    producer.purge_queue()
         for topic, count in delivered.items():
             metrics.delivered(topic)[0].inc(count)
-        for journal in self._journals():
-            journal.write_counts()
+        self._settle_journals()
         self._calls.tell()
 
     def watch(self) -> None:
@@ -116,11 +121,32 @@ class Settlements:
             if outstanding and now_s - outstanding[0].produced_s > OVERDUE_S:
                 if now_s - line.last_success_s > OVERDUE_S:
                     self._count_overdue(line, now_s)
-                if now_s - outstanding[0].produced_s > self._stalled_s and not outstanding[0].is_alone:
-                    self._producer.distrust("stalled")
+                if now_s - outstanding[0].produced_s > self._stalled_s:
+                    self._distrust_stalled(line, now_s)
         self._calls.tell()
-        if self._producer.is_distrusted:
-            self._renew_producer()
+        for producer in self._producers():
+            if producer.is_distrusted:
+                self._renew(producer)
+
+    def _settle_journals(self) -> None:
+        """What a journal does not settle now is tried again the next time."""
+        for journal, ranges in tuple(self._ranges.items()):
+            with self._keeping_others_from(journal):
+                late = sum(size for _, _, size in ranges) - journal.settle(ranges)
+                del self._ranges[journal]
+                metrics.LATE_REPORTS.inc(late)
+        for journal in self._journals():
+            with self._keeping_others_from(journal):
+                journal.write_counts()
+
+    @contextmanager
+    def _keeping_others_from(self, journal: Journal) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # whatever one journal runs into must not keep the others, nor the breakers
+            if self._now_s() - self._complained_s >= COMPLAIN_EVERY_S:
+                self._complained_s = self._now_s()
+                log.exception("journal %s could not be settled; it is tried again", journal.name)
 
     def _done(self, in_flight: InFlight) -> None:
         flow = in_flight.flow
@@ -131,12 +157,12 @@ class Settlements:
         seconds = in_flight.completed_s - in_flight.produced_s
         metrics.delivered(in_flight.flow.topic)[1].observe(seconds)
         self._calls.succeeded(in_flight)
-        if in_flight.is_alone:
+        if in_flight.alone is not None:
             self._suspects.forget(in_flight)
 
     def _failed(self, in_flight: InFlight) -> dict[int, KafkaError]:
-        """Failed records go back to the backlog; those Kafka will never take are told to a waiting sender, or tried
-        alone and then given up."""
+        """Failed records go back to the backlog; those that Kafka may never take are tried alone, and then told to a
+        waiting sender or given up."""
         failed = in_flight.failed_indexes()
         back: list[int] = []
         for index, error in failed.items():
@@ -158,6 +184,7 @@ class Settlements:
         if waiting is not None and waiting.tells(index):
             retracted = [(in_flight.segment, in_flight.sequence + index, 1)]
             in_flight.journal.settle(retracted, Ending.RETRACTED)
+            self._suspects.forget(in_flight)
         elif not in_flight.is_abandoned:
             self._suspects.add(in_flight, index, error)
 
@@ -172,10 +199,10 @@ class Settlements:
                     self._flows.park(flow, Parked(faults[code].name(), faults[code].str(), time.time_ns() // 1_000_000))
                     log.warning("parked %s for %s: %s", flow.topic, flow.tenant, faults[code].str())
                     self._calls_back = True
-        if in_flight.is_alone:
+        if in_flight.alone is not None:
             self._suspects.forget(in_flight)
         if Fault.FATAL in faults_of:
-            self._producer.distrust("fatal")
+            self._producer_of(in_flight).distrust("fatal")
         self._calls.failed(in_flight, faults, "/".join(sorted(error.name() for error in faults.values())))
         if any(verdict.counts is not Counts.NOTHING for verdict in verdicts.values()):
             self._calls_back = True
@@ -190,13 +217,25 @@ class Settlements:
                 metrics.OVERDUE_CALLS.inc()
                 counted += 1
 
-    def _renew_producer(self) -> None:
-        """Replace librdkafka's instance; what it has not reported is pending again, under the same eventIds."""
+    def _producer_of(self, in_flight: InFlight) -> EventProducer:
+        return self._producers()[0] if in_flight.alone is None else in_flight.alone
+
+    def _distrust_stalled(self, line: Line, now_s: float) -> None:
+        """Behind a call of the one producer there may be one of the other."""
+        for in_flight in tuple(line.outstanding):
+            if now_s - in_flight.produced_s <= self._stalled_s:
+                return
+            if not in_flight.is_settled and not in_flight.is_abandoned:
+                self._producer_of(in_flight).distrust("stalled")
+
+    def _renew(self, producer: EventProducer) -> None:
+        """Replace its instance of librdkafka; what that has not reported is pending again, under the same eventIds."""
+        alone = None if producer is self._producers()[0] else producer
         with self._lane_lock:
-            self._producer.renew()
+            producer.renew()
             for line in self._flows.lines.values():
                 for in_flight in tuple(line.outstanding):
-                    if not in_flight.is_settled and not in_flight.is_alone:
+                    if in_flight.alone is alone and not in_flight.is_settled and not in_flight.is_abandoned:
                         self._abandon(in_flight)
 
     def _abandon(self, in_flight: InFlight) -> None:
@@ -204,8 +243,10 @@ class Settlements:
         self._done(in_flight)
         self._calls.came_to_nothing(in_flight)
         first = in_flight.sequence - in_flight.segment.first_sequence
-        states = in_flight.segment.states
-        lost = [index for index in in_flight.indexes if states[first + index] == IN_FLIGHT]
+        states, taken = in_flight.segment.states, IN_FLIGHT if in_flight.alone is None else HELD
+        lost = [index for index in in_flight.indexes if states[first + index] == taken]
+        if in_flight.alone is not None:
+            self._suspects.forget(in_flight)
         if lost:
             self._flows.put_back(in_flight.flow, in_flight.origin, lost)
 

@@ -14,6 +14,7 @@ import msgspec
 from confluent_kafka import KafkaError
 
 from ingest.dataplane import metrics
+from ingest.dataplane.acks import Acknowledgements
 from ingest.dataplane.faults import fault_of
 from ingest.dataplane.flow import Flow
 from ingest.dataplane.in_flight import InFlight
@@ -33,8 +34,8 @@ OFFERS_PER_VISIT = 50
 # How long a flow waits that may not leave now, and a tenant of whom no more dead letters are taken.
 AGAIN_S = 0.5
 
-TryAlone = Callable[[Flow, Origin, Accept, int], bool]
-"""Produce one record in a batch of its own; False when there is no room for it now."""
+TryAlone = Callable[[Flow, Origin, Accept, int, Acknowledgements | None], bool]
+"""Produce one record in a batch of its own, for a sender who may wait; False when there is no room for it now."""
 
 
 class Suspect(msgspec.Struct, gc=False):
@@ -46,6 +47,7 @@ class Suspect(msgspec.Struct, gc=False):
     code: int
     attempts: tuple[DeliveryAttempt, ...]
     due_s: float
+    waits_for: Acknowledgements | None = None
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -80,7 +82,8 @@ class Suspects:
         earlier = self._tried.pop(identity, ())
         attempt = DeliveryAttempt(time.time_ns() // 1_000_000, error.name(), error.str())
         wait_s = WAITS_S[len(earlier)] if len(earlier) < len(WAITS_S) else 0.0
-        self._hold(in_flight.flow, in_flight.origin, index, error.code(), (*earlier, attempt), wait_s)
+        attempts, waits_for = (*earlier, attempt), in_flight.acknowledgements
+        self._hold(in_flight.flow, in_flight.origin, index, error.code(), attempts, wait_s, waits_for)
         if not earlier:
             metrics.SUSPECT_EVENTS.inc()
 
@@ -119,17 +122,18 @@ class Suspects:
         code: int,
         attempts: tuple[DeliveryAttempt, ...],
         wait_s: float,
+        waits_for: Acknowledgements | None = None,
     ) -> None:
         journal, segment, sequence = origin
         journal.mark(segment, sequence, [index], HELD)
-        self._added.append(Suspect(origin, flow, index, code, attempts, self._now_s() + wait_s))
+        self._added.append(Suspect(origin, flow, index, code, attempts, self._now_s() + wait_s, waits_for))
 
     def _try(self, suspect: Suspect) -> Served:
         accept = self._read(suspect)
         if not isinstance(accept, Accept):
             return accept
         self._tried[suspect.identity] = suspect.attempts
-        if self._try_alone(suspect.flow, suspect.origin, accept, suspect.index):
+        if self._try_alone(suspect.flow, suspect.origin, accept, suspect.index, suspect.waits_for):
             return Served.DONE
         del self._tried[suspect.identity]
         return Served.ALL_LATER

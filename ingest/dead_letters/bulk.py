@@ -6,13 +6,15 @@ costs nothing here, and a letter an operator sends alone waits behind a few hund
 
 from collections import Counter
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models import Count, F, Max, Model, Q, QuerySet, Sum
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
+from ingest.dead_letters.claims import is_free
 from ingest.dead_letters.routes import Destination, Dropped, Routes, Topics
 from ingest.dead_letters.selection import OPEN, LetterCriteria, criteria_from, letters_read, letters_select
 from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus, ReplayRoute
@@ -22,6 +24,7 @@ ENLISTED_AT_ONCE = 500
 # Rules look at each event, so a plan looks at this many, or at those that make up so many bytes, and says so.
 PLANNED_SAMPLE = 1_000
 PLANNED_BYTES = 32 << 20
+R = TypeVar("R", bound=Model)
 
 
 class BulkRefused(Exception):
@@ -40,9 +43,11 @@ class BulkPlan(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far it has come. `to_come` are not due yet, `waiting` are; the rest of `planned` was closed by others."""
+    """How far it has come. `enlisted` were made due so far; of them `waiting` still are; `to_come` are not due yet. The
+    rest of `planned` was closed by others."""
 
     planned: int
+    enlisted: int
     to_come: int
     waiting: int
     replayed: int
@@ -118,31 +123,37 @@ def _destination(routes: Routes, letter: DeadLetter, topics: Topics) -> str:
     return f"- dropped: {choice.reason}" if isinstance(choice, Dropped) else f"- {choice.code}"
 
 
-def bulk_start(*, bulk: BulkReplay) -> None:
+def bulk_start(*, bulk: BulkReplay, by: str = "") -> None:
     """Begin. Raises BulkRefused."""
-    _move(bulk, (BulkStatus.PLANNED,), BulkStatus.RUNNING, started_at=timezone.now())
+    _move(bulk, (BulkStatus.PLANNED,), BulkStatus.RUNNING, by, started_at=timezone.now())
 
 
-def bulk_pause(*, bulk: BulkReplay) -> None:
+def bulk_pause(*, bulk: BulkReplay, by: str = "") -> None:
     """What is in a sender's hands is finished, then nothing more until `bulk_resume`. Raises BulkRefused."""
-    _move(bulk, (BulkStatus.RUNNING,), BulkStatus.PAUSED)
+    _move(bulk, (BulkStatus.RUNNING,), BulkStatus.PAUSED, by)
 
 
-def bulk_resume(*, bulk: BulkReplay) -> None:
+def bulk_resume(*, bulk: BulkReplay, by: str = "") -> None:
     """Go on where it was paused. Raises BulkRefused."""
-    _move(bulk, (BulkStatus.PAUSED,), BulkStatus.RUNNING)
+    _move(bulk, (BulkStatus.PAUSED,), BulkStatus.RUNNING, by)
 
 
 @transaction.atomic
-def bulk_cancel(*, bulk: BulkReplay) -> None:
-    """Send no more of it; what it has not sent is an operator's again, untouched. Raises BulkRefused."""
+def bulk_cancel(*, bulk: BulkReplay, by: str = "") -> None:
+    """Send no more of it. What it has not sent is what it was before: it waits for its own retry, or for an operator.
+    Raises BulkRefused."""
     _move(
         bulk,
         (BulkStatus.PLANNED, BulkStatus.RUNNING, BulkStatus.PAUSED),
         BulkStatus.CANCELLED,
+        by,
         ended_at=timezone.now(),
     )
     waiting = DeadLetter.objects.filter(bulk=bulk, status=LetterStatus.WAITING)
+    # One that the bulk replay has tried meanwhile may have to wait for longer than it had to before.
+    waiting.filter(own_attempt_at__isnull=False).update(
+        next_attempt_at=Greatest(F("next_attempt_at"), F("own_attempt_at")), own_attempt_at=None, bulk=None
+    )
     waiting.update(status=LetterStatus.EXHAUSTED, next_attempt_at=None, bulk=None)
 
 
@@ -153,6 +164,7 @@ def bulk_progress(*, bulk: BulkReplay) -> Progress:
     is_over = bulk.status in (BulkStatus.DONE, BulkStatus.CANCELLED)
     return Progress(
         planned=bulk.planned_events,
+        enlisted=bulk.enlisted_events,
         to_come=0 if is_over else _to_come(bulk),
         waiting=counts.get(LetterStatus.WAITING, 0),
         replayed=counts.get(LetterStatus.REPLAYED, 0),
@@ -170,32 +182,49 @@ def bulks_enlist(*, now: datetime) -> None:
 @transaction.atomic
 def _enlist(pk: int, now: datetime) -> None:
     """The row's lock keeps two sweeps from enlisting the same letters, and an operator from pausing in between."""
-    running = BulkReplay.objects.filter(pk=pk, status=BulkStatus.RUNNING)
-    if connection.features.has_select_for_update_skip_locked:
-        running = running.select_for_update(skip_locked=True)
-    bulk = running.first()
+    bulk = _passing_locked(BulkReplay.objects.filter(pk=pk, status=BulkStatus.RUNNING)).first()
     if bulk is None:
         return
     waiting = DeadLetter.objects.filter(bulk=bulk, status=LetterStatus.WAITING)
     room = ENLISTED_AT_ONCE - waiting.filter(next_attempt_at__lte=now).count()
-    ids = list(_to_enlist(bulk).order_by("pk").values_list("pk", flat=True)[:room]) if room > 0 else []
+    if room <= 0:
+        return
+    left = _to_enlist(bulk)
+    ids = list(_passing_locked(left.filter(is_free(now))).order_by("pk").values_list("pk", flat=True)[:room])
     if ids:
         _make_due(bulk, ids, now)
-        bulk.enlisted_to_id, bulk.enlisted_events = ids[-1], bulk.enlisted_events + len(ids)
+        bulk.enlisted_to_id, bulk.enlisted_events = _without_a_gap(left, ids[-1]), bulk.enlisted_events + len(ids)
         bulk.save(update_fields=["enlisted_to_id", "enlisted_events"])
-    elif room > 0 and not waiting.exists():
+    elif not waiting.exists() and not left.exists():
         bulk.status, bulk.ended_at = BulkStatus.DONE, now
         bulk.save(update_fields=["status", "ended_at"])
 
 
+def _passing_locked(rows: QuerySet[R]) -> QuerySet[R]:
+    """Locked until the transaction ends, without those that somebody else has locked, where the database can."""
+    if connection.features.has_select_for_update_skip_locked:
+        return rows.select_for_update(skip_locked=True, of=("self",))
+    return rows
+
+
+def _without_a_gap(left: QuerySet[DeadLetter], last_id: int) -> int:
+    """What a sender has in its hands is enlisted when it is back, so nothing before it may be forgotten."""
+    passed_over = left.filter(pk__lt=last_id).order_by("pk").values_list("pk", flat=True).first()
+    return last_id if passed_over is None else passed_over - 1
+
+
 def _make_due(bulk: BulkReplay, ids: list[int], now: datetime) -> None:
-    DeadLetter.objects.filter(pk__in=ids, status__in=OPEN).update(
+    """With fresh bounds of attempts and age where these were used up."""
+    enlisted = DeadLetter.objects.filter(pk__in=ids)
+    enlisted.filter(status=LetterStatus.WAITING).update(
+        bulk=bulk, own_attempt_at=F("next_attempt_at"), next_attempt_at=now
+    )
+    enlisted.filter(status=LetterStatus.EXHAUSTED).update(
         bulk=bulk,
         status=LetterStatus.WAITING,
-        route=bulk.route,
-        requested_by=f"{bulk.created_by}, bulk replay {bulk.pk}"[:150],
         retries=0,
         retry_since=now,
+        own_attempt_at=None,
         next_attempt_at=now,
     )
 
@@ -207,15 +236,16 @@ def _members(bulk: BulkReplay) -> QuerySet[DeadLetter]:
 def _to_enlist(bulk: BulkReplay) -> QuerySet[DeadLetter]:
     """Those that another running bulk replay has are left to it."""
     taken = Q(bulk__status__in=(BulkStatus.RUNNING, BulkStatus.PAUSED)) & Q(status=LetterStatus.WAITING)
-    return _members(bulk).filter(pk__gt=bulk.enlisted_to_id).exclude(taken)
+    return _members(bulk).filter(pk__gt=bulk.enlisted_to_id).exclude(bulk=bulk).exclude(taken)
 
 
 def _to_come(bulk: BulkReplay) -> int:
     return _to_enlist(bulk).count()
 
 
-def _move(bulk: BulkReplay, allowed: tuple[BulkStatus, ...], to: BulkStatus, **times: datetime) -> None:
-    moved = BulkReplay.objects.filter(pk=bulk.pk, status__in=allowed).update(status=to, **times)
+def _move(bulk: BulkReplay, allowed: tuple[BulkStatus, ...], to: BulkStatus, by: str, **times: datetime) -> None:
+    who = {"last_changed_by": by[:150]} if by else {}
+    moved = BulkReplay.objects.filter(pk=bulk.pk, status__in=allowed).update(status=to, **who, **times)
     bulk.refresh_from_db()
     if not moved:
         raise BulkRefused(f"Bulk replay {bulk.pk} is {bulk.status}, so it cannot become {to}.")

@@ -11,6 +11,7 @@ from uuid import uuid4
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
+from ingest.dead_letters.turns import Turns
 from ingest.models import (
     AttemptResult,
     BulkReplay,
@@ -20,7 +21,6 @@ from ingest.models import (
     LetterStatus,
 )
 
-BATCH_BYTES = 4 << 20
 INTERRUPTED = "interrupted"
 
 
@@ -42,20 +42,20 @@ def is_somebody_sending(*, now: datetime) -> bool:
 
 
 @transaction.atomic
-def letters_claim(*, most: int, claim_s: float, max_attempts: int, now: datetime, by: str) -> list[DeadLetter]:
-    """Up to `most` due letters, and not many more bytes than BATCH_BYTES; nobody else gets them for `claim_s`.
+def letters_claim(
+    *, most: int, claim_s: float, max_attempts: int, now: datetime, by: str, turns: Turns | None = None
+) -> list[DeadLetter]:
+    """Up to `most` due letters, whose turn it is; nobody else gets them for `claim_s`.
 
     A letter whose last claim ended without a word counts as tried: it may be what killed its sender, and after
     `max_attempts` it is an operator's."""
-    due = due_letters(now=now)
-    if connection.features.has_select_for_update_skip_locked:
-        due = due.select_for_update(skip_locked=True, of=("self",))
-    chosen = _within_bytes(due.values_list("pk", "size_bytes", "claimed_by")[:most])
-    ids = [pk for pk, _ in chosen]
+    locked = connection.features.has_select_for_update_skip_locked
+    chosen = (turns or Turns()).choose(due_letters(now=now), most, locked=locked).last_claims
+    ids = list(chosen)
     token = uuid4().hex
     free = DeadLetter.objects.filter(is_free(now), pk__in=ids, status=LetterStatus.WAITING)
     free.update(claimed_by=token, claimed_until=now + timedelta(seconds=claim_s))
-    interrupted = [pk for pk, last in chosen if last]
+    interrupted = [pk for pk, last in chosen.items() if last]
     _note_interrupted(interrupted, token, now, by)
     fatal = DeadLetter.objects.filter(pk__in=interrupted, claimed_by=token, retries__gte=max_attempts)
     fatal.update(
@@ -63,18 +63,7 @@ def letters_claim(*, most: int, claim_s: float, max_attempts: int, now: datetime
     )
     # By number too: the claim's token has no index, and the table may be large.
     ours = DeadLetter.objects.filter(pk__in=ids, claimed_by=token)
-    return list(ours.defer("original_value").order_by("pk"))
-
-
-def _within_bytes(rows: "QuerySet[DeadLetter, tuple[int, int, str]]") -> list[tuple[int, str]]:
-    chosen: list[tuple[int, str]] = []
-    total_bytes = 0
-    for pk, size_bytes, claimed_by in rows:
-        total_bytes += size_bytes
-        if chosen and total_bytes > BATCH_BYTES:
-            break
-        chosen.append((pk, claimed_by))
-    return chosen
+    return list(ours.select_related("bulk").defer("original_value").order_by("pk"))
 
 
 def _note_interrupted(ids: Sequence[int], token: str, now: datetime, by: str) -> None:

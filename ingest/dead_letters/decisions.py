@@ -40,6 +40,7 @@ def letters_replay(*, ids: Iterable[int], route: str = ReplayRoute.RULES, reason
         retries=0,
         retry_since=now,
         next_attempt_at=now,
+        own_attempt_at=None,
         bulk=None,
     )
     _audit("letters.replay", count, by, reason, ids=ids, route=str(route))

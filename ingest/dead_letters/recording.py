@@ -21,7 +21,7 @@ from ingest.models.dead_letters import DETAIL_CHARACTERS
 
 BY_RETRY = "retry"
 BY_RULES = "rules"
-# What is put off was not tried: its tenant's quota had no room for it.
+# What is put off was not tried: as a rule its tenant's quota had no room for it.
 PUT_OFF_S = 5.0
 
 _CHANGED = (
@@ -64,7 +64,11 @@ class Failed(NamedTuple):
 
 
 class PutOff(NamedTuple):
-    """It was not tried, and will be soon."""
+    """It was not tried, and will be within `most_s`; `code` and `detail` say why where an operator should know."""
+
+    most_s: float = PUT_OFF_S
+    code: str = ""
+    detail: str = ""
 
 
 Result = Delivered | Failed | Dropped | PutOff
@@ -102,7 +106,7 @@ def _close(delivered: Sequence[tuple[DeadLetter, Delivered]], now: datetime) -> 
             result.report.partition,
             result.report.offset,
             ended_at,
-            letter.requested_by or BY_RETRY,
+            letter.asked_by or BY_RETRY,
             letter.pk,
             *(status.value for status in OPEN),
         )
@@ -120,7 +124,7 @@ def _still_claimed(letters: Sequence[DeadLetter]) -> QuerySet[DeadLetter]:
 
 
 def _attempts(letter: DeadLetter, result: Result, now: datetime) -> list[DeadLetterAttempt]:
-    by = letter.requested_by or BY_RETRY
+    by = letter.asked_by or BY_RETRY
     if isinstance(result, Delivered):
         return [DeadLetterAttempt(letter=letter, at=now, result=AttemptResult.DELIVERED, by=by)]
     if not isinstance(result, Failed):
@@ -138,8 +142,9 @@ def _changed(letter: DeadLetter, result: Result, stored: str, policy: RetryPolic
         letter.ended_at, letter.ended_by, letter.end_reason = now, BY_RULES, result.reason
     elif isinstance(result, Failed):
         _fail(letter, result.report, policy, now)
-    else:
-        letter.next_attempt_at = now + timedelta(seconds=random.uniform(1.0, PUT_OFF_S))
+    elif isinstance(result, PutOff):
+        letter.next_attempt_at = now + timedelta(seconds=random.uniform(1.0, result.most_s))
+        letter.code, letter.detail = result.code or letter.code, result.detail or letter.detail
     if letter.is_open and stored != LetterStatus.WAITING:
         # Its bulk replay was cancelled while it was on its way.
         letter.status, letter.next_attempt_at = LetterStatus.EXHAUSTED, None

@@ -71,8 +71,8 @@ class Routes:
         self._routers: dict[str, TenantRouter] = {}
 
     def choose(self, letter: DeadLetter, topics: Topics) -> Choice:
-        """Where a letter goes by its own `route`."""
-        if letter.route == ReplayRoute.RULES:
+        """Where a letter goes by the route that was asked for."""
+        if letter.replay_route == ReplayRoute.RULES:
             return self.by_rules(letter, topics)
         return _existing(topics, letter.topic, letter.partition, bytes(letter.key))
 

@@ -6,26 +6,28 @@ nothing between two runs: who kills it leaves claims that end, and the next run 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
 
-from ingest.dataplane.faults import Fault
+from ingest.dataplane.faults import VERDICTS, Counts, Fault
 from ingest.dead_letters.bulk import bulks_enlist
 from ingest.dead_letters.claims import due_letters, is_somebody_sending, letters_claim
 from ingest.dead_letters.pacing import PORTIONS_PER_S, ReplayRate, charged, quotas_of
 from ingest.dead_letters.recording import BY_RETRY, Delivered, Failed, PutOff, Result, results_record
 from ingest.dead_letters.retries import RetryPolicy
-from ingest.dead_letters.routes import Destination, Dropped, Routes, Unroutable
+from ingest.dead_letters.routes import NO_SNAPSHOT, Destination, Dropped, Routes, Unroutable
 from ingest.dead_letters.sending import Report, Sender, Shipment
+from ingest.dead_letters.turns import Turns
 from ingest.models import BulkReplay, DeadLetter
 from tenants.buckets import SharedBuckets
 
 # A record that Kafka refuses takes its batch with it, so each of such a batch is sent once more alone.
 ALONE_S = 2.0
+NO_SNAPSHOT_S = 30.0
 
 Results = dict[int, Result]
 Replayed = Counter[str]
@@ -51,7 +53,7 @@ def dead_letters_sweep(*, tools: Tools, budget_s: float) -> Replayed:
     totals: Replayed = Counter()
     if is_somebody_sending(now=tools.now()):
         return totals
-    until_s = tools.now_s() + budget_s
+    until_s, turns = tools.now_s() + budget_s, Turns()
     topics: Mapping[str, int] | None = None
     while tools.now_s() < until_s:
         bulks_enlist(now=tools.now())
@@ -62,22 +64,33 @@ def dead_letters_sweep(*, tools: Tools, budget_s: float) -> Replayed:
         if topics is None:
             break
         portion = tools.rate.take()
-        letters = _claimed(tools, portion)
-        tools.rate.give_back(portion - len(letters))
+        letters = _claimed(tools, portion, turns)
         results = _sent(tools, letters, topics)
+        put_off = sum(isinstance(result, PutOff) for result in results.values())
+        tools.rate.give_back(portion - len(letters) + put_off)
         results_record(letters=letters, results=results, policy=tools.policy, now=tools.now())
         totals.update(type(result).__name__.lower() for result in results.values())
-        if any(_is_the_clusters(result) for result in results.values()):
+        if _is_cluster_away(results.values()):
             break
         tools.pause(1 / PORTIONS_PER_S)
     return totals
 
 
-def _is_the_clusters(result: Result) -> bool:
-    return isinstance(result, Failed) and result.report.fault not in (Fault.TOPIC, Fault.RECORD)
+def _is_cluster_away(results: Collection[Result]) -> bool:
+    """As the breakers see it: what one partition brings, or one topic beside another that has success, is its own."""
+    if any(isinstance(result, Delivered) for result in results):
+        return False
+    return any(isinstance(result, Failed) and _counts_for_all(result.report) for result in results)
 
 
-def _claimed(tools: Tools, most: int) -> list[DeadLetter]:
+def _counts_for_all(report: Report) -> bool:
+    if report.fault in (Fault.TOPIC, Fault.RECORD):
+        return False
+    verdict = VERDICTS.get(report.code)
+    return verdict is None or verdict.counts is Counts.CLUSTER or verdict.fault is not Fault.CLUSTER
+
+
+def _claimed(tools: Tools, most: int, turns: Turns) -> list[DeadLetter]:
     if not most:
         return []
     return letters_claim(
@@ -86,6 +99,7 @@ def _claimed(tools: Tools, most: int) -> list[DeadLetter]:
         max_attempts=tools.policy.max_attempts,
         now=tools.now(),
         by=BY_RETRY,
+        turns=turns,
     )
 
 
@@ -118,6 +132,9 @@ def _sent(tools: Tools, letters: Sequence[DeadLetter], topics: Mapping[str, int]
 def _refused(choice: Dropped | Unroutable) -> Result:
     if isinstance(choice, Dropped):
         return choice
+    if choice.code == NO_SNAPSHOT:
+        # Nothing of the letter's nor of Kafka's: it waits until this node has the rules, and all others go on.
+        return PutOff(NO_SNAPSHOT_S, choice.code, choice.detail)
     return Failed(Report(fault=choice.fault, code=choice.code, detail=choice.detail))
 
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingest', '0007_quarantine'),
+        ('ingest', '0008_bulk_by'),
     ]
 
     operations = [

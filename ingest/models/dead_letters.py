@@ -45,8 +45,8 @@ class BulkStatus(models.TextChoices):
 class BulkReplay(models.Model):
     """Many letters sent again at the replay's own rate. The sweep moves it on, so whoever dies, another goes on.
 
-    Letters are enlisted in the order of their ids, a few at a time; `enlisted_to_id` is how far that has come, and
-    `last_id` the newest letter there was when it was planned."""
+    Letters are enlisted in the order of their ids, a few at a time; `enlisted_to_id` is how far that has come without a
+    gap, and `last_id` the newest letter there was when it was planned."""
 
     criteria = models.JSONField(default=dict, help_text="Which letters, as the list's filters say it.")
     status = models.CharField(max_length=9, choices=BulkStatus, default=BulkStatus.PLANNED)
@@ -58,6 +58,7 @@ class BulkReplay(models.Model):
     enlisted_to_id = models.BigIntegerField(default=0)
     last_id = models.BigIntegerField(default=0)
     created_by = models.CharField(max_length=150)
+    last_changed_by = models.CharField(max_length=150, blank=True, help_text="Who started or stopped it last.")
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -105,6 +106,9 @@ class DeadLetter(models.Model):
     route = models.CharField(max_length=6, choices=ReplayRoute, default=ReplayRoute.PINNED)
     requested_by = models.CharField(max_length=150, blank=True)
     bulk = models.ForeignKey(BulkReplay, null=True, blank=True, on_delete=models.SET_NULL, related_name="letters")
+    own_attempt_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it would be sent again by itself, while a bulk replay has it."
+    )
     claimed_by = models.CharField(max_length=64, blank=True, default="")
     claimed_until = models.DateTimeField(null=True, blank=True)
     unconfirmed = models.PositiveIntegerField(
@@ -137,6 +141,16 @@ class DeadLetter(models.Model):
             models.Index(fields=["status", "ended_at"], name="ingest_letter_ended"),
             models.Index(fields=["next_attempt_at", "id"], condition=Q(status="waiting"), name="ingest_letter_due"),
             models.Index(
+                fields=["tenant", "next_attempt_at", "id"],
+                condition=Q(status="waiting"),
+                name="ingest_letter_due_tenant",
+            ),
+            models.Index(
+                fields=["tenant", "next_attempt_at", "id"],
+                condition=Q(status="waiting") & ~Q(requested_by=""),
+                name="ingest_letter_due_asked",
+            ),
+            models.Index(
                 fields=["claimed_until"], condition=Q(claimed_until__isnull=False), name="ingest_letter_claims"
             ),
         ]
@@ -148,6 +162,16 @@ class DeadLetter(models.Model):
     def is_open(self) -> bool:
         """Whether anything can still become of it."""
         return self.status in (LetterStatus.WAITING, LetterStatus.EXHAUSTED)
+
+    @property
+    def replay_route(self) -> str:
+        """Its own, or that of the bulk replay that has it now."""
+        return self.bulk.route if self.bulk else self.route
+
+    @property
+    def asked_by(self) -> str:
+        """Who wants it sent again; empty: nobody but the retries."""
+        return f"{self.bulk.created_by}, {self.bulk}"[:150] if self.bulk else self.requested_by
 
     @property
     def document(self) -> Any:

@@ -145,11 +145,13 @@ class Command(BaseCommand):
             "cancel": bulks.bulk_cancel,
         }
         if options["step"] in steps:
-            steps[options["step"]](bulk=bulk)
+            steps[options["step"]](bulk=bulk, by=_me())
         facts = bulks.bulk_progress(bulk=bulk)._asdict()
         if options["step"] == "plan":
             routes = Routes(settings.FOREBAY_SNAPSHOT_FILE)
             facts = bulks.bulk_forecast(bulk=bulk, routes=routes, topics=topics_of_cluster())._asdict()
+        if bulk.last_changed_by:
+            facts["last_changed_by"] = bulk.last_changed_by
         told = ", ".join(f"{name} {value}" for name, value in facts.items())
         self._tell(options, f"Bulk replay {bulk.pk} is {bulk.status}: {told}", id=bulk.pk, status=bulk.status, **facts)
 

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from typing import cast
 
+from ingest.dataplane.acks import Acknowledgements
 from ingest.dataplane.breaker import Breaker, BreakerLimits
 from ingest.dataplane.drain import Drain
 from ingest.dataplane.flow import Flow
@@ -76,7 +77,7 @@ class EngineWorld:
             self.lane_lock,
             self.flows,
             self.suspects,
-            producer,
+            lambda: [producer, cast(EventProducer, self.alone)],
             self.drain.journals,
             stalled_s=STALLED_S,
             now_s=self.clock,
@@ -89,11 +90,13 @@ class EngineWorld:
         self.clock.advance(seconds)
         self.wall_s += seconds
 
-    def _try_alone(self, flow: Flow, origin: Origin, accept: Accept, index: int) -> bool:
+    def _try_alone(
+        self, flow: Flow, origin: Origin, accept: Accept, index: int, waits_for: Acknowledgements | None
+    ) -> bool:
         with self.lane_lock:
             alone = cast(EventProducer, self.alone)
             wall_ms = accept.accepted_wall_ms
-            return not self.flows.hand_over(flow, origin, accept.records, [index], wall_ms, 1, alone=alone)
+            return not self.flows.hand_over(flow, origin, accept.records, [index], wall_ms, 1, waits_for, alone)
 
     def _offer(self, letter: Undeliverable) -> bool:
         if self.takes_letters:

@@ -1,5 +1,9 @@
 """What the tests of the journal have in common: small segments, what is pending in one, its ledger kept elsewhere."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal, Range
 from ingest.dataplane.ledger import Account
@@ -59,3 +63,14 @@ def reopened(journal: Journal) -> Journal:
     """The same directory with its next owner."""
     journal.close()
     return Journal.adopt(journal.directory, **SIZES)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No segment can be made, as this process may not write beyond the 64th KiB of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

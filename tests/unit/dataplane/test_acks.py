@@ -59,12 +59,12 @@ def test_what_the_drain_will_send_is_not_waited_for() -> None:
 def test_a_report_before_the_answer_is_told_and_a_later_one_is_not() -> None:
     waiting = Acknowledgements(2)
     waiting.report(0, REFUSED)
-    told_before_the_answer = waiting.tells(0)
+    told_before_the_answer, told_of_what_is_not_reported = waiting.tells(0), waiting.tells(1)
     waiting.wait(0)
 
     waiting.report(1, REFUSED)
 
-    assert told_before_the_answer
+    assert (told_before_the_answer, told_of_what_is_not_reported) == (True, False)
     assert waiting.tells(0)
     assert not waiting.tells(1)
 

@@ -1,7 +1,6 @@
 """Unit: what dead workers left behind is adopted and drained, by one worker only."""
 
 import os
-import resource
 import threading
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from ingest.dataplane.drain import TIDY_EVERY_S
 from ingest.dataplane.journal import Journal
 from ingest.dataplane.replay import DAMAGED
 from tests.unit.dataplane.drain_world import SIZES, World
-from tests.unit.dataplane.journal_world import pending, totals
+from tests.unit.dataplane.journal_world import full_disk, pending, totals
 from tests.unit.dataplane.world import NOW_WALL_MS
 
 
@@ -186,19 +185,29 @@ def test_a_disk_that_lets_a_journal_not_be_opened_costs_no_descriptors(world: Wo
     journal = Journal.adopt(orphan(world.root, "logs"), **SIZES)
     os.pwrite(journal._segments[0].fd, b"FBJ9", 0)  # so that it needs a new segment
     journal.close()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     descriptors = len(os.listdir("/proc/self/fd"))
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
-    try:
+    with full_disk():
         world.drain.adopt(world.root, **SIZES)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     assert world.drain.adopted == []
     assert len(os.listdir("/proc/self/fd")) == descriptors
     world.drain.adopt(world.root, **SIZES)
     assert len(world.drain.adopted) == 1
+
+
+def test_a_directory_in_which_nothing_is_left_is_removed_and_not_adopted(world: World) -> None:
+    empty, set_aside = world.root / "without-a-segment", world.root / "but-for-a-file-set-aside"
+    for directory in (empty, set_aside):
+        directory.mkdir()
+        (directory / "lock").touch()
+    (set_aside / "1.damaged").touch()
+
+    world.drain.adopt(world.root, **SIZES)
+
+    assert world.drain.adopted == []
+    assert sorted(world.root.iterdir()) == sorted([world.journal.directory, set_aside])
+    assert [path.name for path in set_aside.iterdir()] == ["1.damaged"]
 
 
 def test_what_was_settled_is_not_read_again_to_line_up_the_rest(tmp_path: Path) -> None:

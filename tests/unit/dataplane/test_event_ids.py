@@ -1,5 +1,8 @@
 """Ids that are made here: UUIDv7, unique, in the order of their events."""
 
+import subprocess
+import sys
+from pathlib import Path
 from uuid import UUID
 
 from hypothesis import given
@@ -7,6 +10,8 @@ from hypothesis import strategies as st
 
 from ingest.dataplane.event import event_ids
 from tests.unit.dataplane.world import NOW_WALL_MS
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @given(st.integers(min_value=0, max_value=(1 << 48) - 1))
@@ -41,3 +46,24 @@ def test_ids_of_a_later_millisecond_sort_behind() -> None:
     earlier, later = event_ids(NOW_WALL_MS), event_ids(NOW_WALL_MS + 1)
 
     assert max(earlier() for _ in range(1_000)) < later()
+
+
+FORK = """
+import os
+from ingest.dataplane.event import event_ids
+event_ids(1)()  # the parent has begun to count
+if os.fork() == 0:
+    print(*(event_ids(1)() for _ in range(50)), flush=True)
+else:
+    os.wait()
+    print(*(event_ids(1)() for _ in range(50)), flush=True)
+"""
+
+
+def test_a_forked_process_makes_ids_of_its_own() -> None:
+    # In a process without threads, for with them a fork is not to be trusted.
+    printed = subprocess.run([sys.executable, "-c", FORK], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    childs, parents = (set(line.split()) for line in printed.splitlines())
+    assert (len(childs), len(parents)) == (50, 50)
+    assert not childs & parents

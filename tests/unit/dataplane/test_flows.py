@@ -1,4 +1,4 @@
-"""Who may send now: breakers, parked topics, room in the queue, the send-rate cap; and a producer that is replaced."""
+"""Who may send now: breakers, parked topics, room in the queue, the send-rate cap."""
 
 import itertools
 from pathlib import Path
@@ -12,11 +12,8 @@ from ingest.dataplane.flows import BACK_OFF_S
 from ingest.dataplane.policy import OverridePolicy
 from tenants.quotas import TokenBucket
 from tests.unit.dataplane.drain_world import TIMED_OUT, World
-from tests.unit.dataplane.engine_world import STALLED_S
-from tests.unit.dataplane.journal_world import totals
 
 DENIED = KafkaError.TOPIC_AUTHORIZATION_FAILED
-FATAL = KafkaError._FATAL
 
 
 @pytest.fixture
@@ -279,60 +276,3 @@ def test_a_huge_backlog_of_one_flow_does_not_keep_anothers_first_record(tmp_path
 
     assert 300 in world.queued()
     assert len(world.queued()) < 300
-
-
-# --- a producer that is replaced -------------------------------------------------------------------------------------
-def test_a_fatal_producer_is_replaced_and_what_it_held_is_sent_again(world: World) -> None:
-    world.send("logs")
-    world.send("logs")
-    world.kafka.fail(FATAL)
-    world.settle()
-
-    world.settlements.watch()
-    world.kafka.queue.clear()  # the old instance went with what it had
-    world.deliver_everything()
-
-    assert world.kafka.renewals == 1
-    assert world.stored() == [0, 1]
-
-
-def test_a_producer_that_reports_nothing_for_too_long_is_replaced(world: World) -> None:
-    world.send("logs")
-
-    world.pass_time(STALLED_S - 1)
-    world.settlements.watch()
-    before = world.kafka.renewals
-    world.pass_time(2)
-    world.settlements.watch()
-
-    assert (before, world.kafka.renewals) == (0, 1)
-    assert world.journal.pending == 1
-
-
-def test_a_late_success_of_the_old_producer_settles_and_the_second_one_is_only_late(world: World) -> None:
-    world.send("logs")
-    world.kafka.distrust("fatal")
-    world.settlements.watch()
-    world.drain.visit_all()
-    sent_twice = world.queued()
-
-    world.kafka.acknowledge_all()
-    world.settle()
-
-    assert sent_twice == [0, 0]
-    assert world.journal.unsettled == 0
-    assert totals(world.journal).delivered == 1
-
-
-def test_a_late_failure_of_the_old_producer_changes_nothing(world: World) -> None:
-    world.send("logs")
-    world.kafka.distrust("fatal")
-    world.settlements.watch()
-    world.drain.visit_all()
-
-    world.kafka.fail(TIMED_OUT)
-    world.kafka.acknowledge_all()
-    world.settle()
-
-    assert world.journal.unsettled == 0
-    assert totals(world.journal).delivered == 1

@@ -2,14 +2,17 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ingest.dataplane.disk import SyncFailed
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.group_commit import GroupCommit
 from ingest.dataplane.journal import Journal
-from tests.unit.dataplane.journal_world import SIZES
+from ingest.dataplane.segments import Segment
+from tests.unit.dataplane.journal_world import SIZES, pending, reopened
 from tests.unit.dataplane.world import records
 
 
@@ -28,7 +31,9 @@ class Disk:
         self.begun.set()
         assert self.may_end.wait(20)
         if self.fails:
-            raise OSError(5, "Input/output error")
+            failed = SyncFailed(5, "Input/output error")
+            failed.written = self.written
+            raise failed
         return written
 
 
@@ -76,22 +81,30 @@ def test_what_is_on_the_disk_already_is_not_waited_for() -> None:
     assert disk.syncs == 1
 
 
-def test_a_disk_that_fails_is_told_to_who_waits_and_tried_again_by_the_next() -> None:
-    disk, told = Disk(), list[str]()
+def refusal(commit: GroupCommit, written: int) -> str:
+    with pytest.raises(Unavailable) as refused:
+        commit.wait(written)
+    return refused.value.code
+
+
+def test_what_a_sync_that_failed_should_have_brought_is_never_taken_for_synced() -> None:
+    disk = Disk()
     disk.fails = True
-    disk.written = 1
+    disk.written = 3
     disk.may_end.set()
     commit = GroupCommit(disk.sync)
 
-    waiting(commit, 1, told).join(20)
+    told = [refusal(commit, 2)]
     disk.fails = False
-    commit.wait(1)
+    disk.written = 4
+    commit.wait(4)
+    told += [refusal(commit, number) for number in (1, 3)]
 
-    assert told == ["journal_unwritable"]
+    assert told == ["journal_unwritable"] * 3
     assert disk.syncs == 2
 
 
-def test_everybody_who_waits_for_a_disk_that_fails_is_told() -> None:
+def test_everybody_who_waits_for_a_disk_that_fails_is_told_at_once() -> None:
     disk, told = Disk(), list[str]()
     disk.fails = True
     disk.written = 8
@@ -102,10 +115,25 @@ def test_everybody_who_waits_for_a_disk_that_fails_is_told() -> None:
     disk.may_end.set()
     for thread in threads:
         thread.join(20)
-    disk.fails = False
-    commit.wait(8)
 
     assert told == ["journal_unwritable"] * 8
+    assert disk.syncs == 1
+
+
+def test_a_sync_that_could_not_be_tried_is_tried_by_the_next() -> None:
+    refusals = [OSError(24, "Too many open files")]
+
+    def sync() -> int:
+        if refusals:
+            raise refusals.pop()
+        return 1
+
+    commit = GroupCommit(sync)
+
+    told = refusal(commit, 1)
+    commit.wait(1)
+
+    assert told == "journal_unwritable"
 
 
 def test_what_is_written_after_a_sync_began_is_not_taken_for_synced() -> None:
@@ -175,20 +203,62 @@ def test_a_journal_says_how_much_of_it_the_disk_has(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_disk_that_fails_is_not_forgotten_by_the_journal(tmp_path: Path) -> None:
-    journal = Journal.create(tmp_path, **SIZES)
-    _, segment, _ = journal.append("acme", 1, records(1))
+def break_disk(segment: Segment) -> Callable[[], None]:
+    """A pipe cannot be synced. What is returned gives the file back."""
     file, (reading, writing) = os.dup(segment.fd), os.pipe()
-    os.dup2(writing, segment.fd)  # a pipe cannot be synced
+    os.dup2(writing, segment.fd)
 
-    with pytest.raises(OSError, match="Invalid argument"):
+    def mend() -> None:
+        os.dup2(file, segment.fd)
+        for fd in (file, reading, writing):
+            os.close(fd)
+
+    return mend
+
+
+def test_behind_a_sync_that_failed_the_journal_goes_on_in_another_segment(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    _, first, sequence = journal.append("acme", 1, records(1))
+    mend = break_disk(first)
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    with pytest.raises(SyncFailed) as failed:
         journal.sync()
-    is_owed = segment.is_unsynced
-    os.dup2(file, segment.fd)
+    mend()
+    _, second, _ = journal.append("acme", 1, records(1, start=1))
+    journal.settle([(first, sequence, 1)])
+    synced = journal.sync()
 
-    assert is_owed
-    assert journal.sync() == 1
-    assert not segment.is_unsynced
-    for fd in (file, reading, writing):
-        os.close(fd)
+    assert (failed.value.written, synced, journal.written) == (1, 3, 3)
+    assert (second is first, first.is_unsynced) == (False, False)
+    assert len(os.listdir("/proc/self/fd")) == descriptors - 3
+    adopted = reopened(journal)
+    assert pending(adopted) == [b"value-1"]
+    adopted.close()
+
+
+def test_a_settle_is_not_written_behind_a_sync_that_failed_either(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    _, first, sequence = journal.append("acme", 1, records(2))
+    mend = break_disk(first)
+    with pytest.raises(SyncFailed):
+        journal.sync()
+    mend()
+
+    journal.settle([(first, sequence, 1)])
+    journal.sync()
+
+    assert first.settled_in == {journal._segments[-1].ordinal} != {first.ordinal}
+    adopted = reopened(journal)
+    assert pending(adopted) == [b"value-1"]
+    adopted.close()
+
+
+def test_a_settle_does_not_pass_for_the_accept_before_it(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path, **SIZES)
+    _, segment, sequence = journal.append("acme", 1, records(1))
+
+    journal.settle([(segment, sequence, 1)])
+
+    assert (journal.appended, journal.written) == (1, 2)
     journal.close()

@@ -17,6 +17,7 @@ from tests.unit.dataplane.journal_world import (
     SEGMENT_BYTES,
     SIZES,
     fill,
+    full_disk,
     keep_ledger,
     pending,
     pending_sequences,
@@ -180,6 +181,19 @@ def test_a_disk_that_cannot_be_written_refuses_the_request(tmp_path: Path) -> No
     assert journal.unsettled == 1
     os.close(read_only)
     journal.close()
+
+
+def test_a_disk_without_room_for_a_journal_is_left_as_it_was(tmp_path: Path) -> None:
+    root = tmp_path / "journal"
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    with full_disk():
+        for _ in range(3):
+            with pytest.raises(OSError, match="File too large"):
+                Journal.create(root, **SIZES)
+
+    assert list(root.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 # --- who comes after -------------------------------------------------------------------------------------------------

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
+from ingest.dataplane.flow import Parked
 from ingest.dataplane.flows import BACK_OFF_S
 from tests.unit.dataplane.drain_world import SIZES, World
 from tests.unit.dataplane.journal_world import totals
-from tests.unit.dataplane.world import Message, Report
+from tests.unit.dataplane.world import NOW_WALL_MS, Message, Report
 
 PURGED = KafkaError._PURGE_INFLIGHT
 TOO_LARGE = KafkaError.MSG_SIZE_TOO_LARGE
@@ -19,12 +20,18 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def replace_producer(world: World) -> list[tuple[Report, Message]]:
-    """What the old instance held, to be reported late; the new one has taken and delivered all of it."""
+def forsake_producer(world: World) -> list[tuple[Report, Message]]:
+    """What the old instance held, to be reported late; all of it waits again."""
     held = [(report, message) for message, _, report in world.kafka.queue]
     world.kafka.queue.clear()
     world.kafka.distrust("fatal")
     world.settlements.watch()
+    return held
+
+
+def replace_producer(world: World) -> list[tuple[Report, Message]]:
+    """The same, and the new one has taken and delivered all of it."""
+    held = forsake_producer(world)
     world.pass_time(BACK_OFF_S)
     world.deliver_everything()
     return held
@@ -81,3 +88,33 @@ def test_a_report_for_an_adopted_journal_that_is_gone_keeps_no_other(
     assert not world.journal.directory.exists()
     assert heir.journal.unsettled == 0
     heir.close()
+
+
+@pytest.mark.parametrize("where", ["before", "behind", "in an older file"])
+def test_what_a_late_report_has_settled_is_not_waited_for_though_its_file_was_rewritten(
+    world: World, where: str
+) -> None:
+    """What keeps the file is another's event, which waits for an operator; or a SETTLE that an older file needs."""
+    world.flows.park(world.flows.of("bolt", "logs"), Parked("PARKED", "ann", 0))
+    if where != "behind":
+        world.send("logs", "audit", tenant="bolt")
+    if where == "in an older file":
+        world.journal.append("crux", NOW_WALL_MS, [("audit", 0, b"k", bytes(65_300), 0)])
+    for _ in range(9):
+        world.send("logs")
+    if where == "behind":
+        world.send("logs", "audit", tenant="bolt")
+    held = forsake_producer(world)
+    for report, message in held:
+        report(None, message)
+    world.settle()
+    fill_segments(world)
+
+    rewritten = world.journal.compact()
+    world.send("logs")
+    world.pass_time(BACK_OFF_S)
+    goes_on = [world.drain.visit_all() for _ in range(2)]
+
+    assert rewritten >= 1
+    assert goes_on == [False, False]
+    assert [message.value() for message, _, _ in world.kafka.queue] == [str(world.sent - 1).encode()]

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError
 
 from ingest.dataplane.acks import Place
 from ingest.dataplane.errors import TooLarge
+from ingest.dataplane.suspects import WAITS_S
 from tests.unit.dataplane.pipeline_world import GOOD, PARTITION, World, rejected_total
 from tests.unit.dataplane.world import (
     rule,
@@ -216,6 +217,10 @@ def test_a_refusal_in_time_is_a_rejection_and_is_settled(world: World) -> None:
     outcome = world.accept([GOOD, GOOD], delivery="ack")
     world.kafka.fail(KafkaError.MSG_SIZE_TOO_LARGE)
     world.kafka.acknowledge_all()
+    world.settlements.settle_all()
+    world.pass_time(WAITS_S[0])
+    world.suspects.visit()
+    world.alone.fail(KafkaError.MSG_SIZE_TOO_LARGE)
     world.settlements.settle_all()
 
     assert outcome.waits_for is not None

@@ -12,6 +12,7 @@ from ingest.dataplane.acks import Acknowledgements, Place
 from ingest.dataplane.in_flight import InFlight, Produce
 from ingest.dataplane.journal import SETTLE_RESERVE_BYTES, Journal
 from ingest.dataplane.segments import HELD, PENDING, SETTLED, Record
+from ingest.dataplane.suspects import WAITS_S
 from tests.unit.dataplane.engine_world import EngineWorld
 from tests.unit.dataplane.journal_world import totals
 from tests.unit.dataplane.world import NOW_WALL_MS, TOPIC, Report, records
@@ -54,6 +55,11 @@ class World(EngineWorld):
     def states(self, in_flight: InFlight) -> list[int]:
         self.settlements.settle_all()
         return list(in_flight.segment.states)
+
+    def try_alone(self) -> None:
+        """What was refused is tried in a batch of its own."""
+        self.pass_time(WAITS_S[0])
+        self.suspects.visit()
 
     def pending(self) -> int:
         return self.journal.pending
@@ -237,28 +243,57 @@ def test_a_waiting_sender_gets_every_place(world: World) -> None:
     assert waiting.wait(60) == {0: Place("logs", 0, 0), 1: Place("logs", 0, 1), 2: Place("logs", 0, 2)}
 
 
-def test_what_a_waiting_sender_is_told_is_refused_is_settled(world: World) -> None:
-    waiting = Acknowledgements(2)
-    in_flight, _ = world.send(records(2), waiting=waiting)
+def test_of_a_refused_batch_the_sender_hears_when_each_record_was_tried_alone(world: World) -> None:
+    waiting = Acknowledgements(3)
+    in_flight, _ = world.send(records(3), waiting=waiting)
 
-    world.kafka.fail(TOO_LARGE)
-    world.kafka.acknowledge_all()
+    for _ in range(3):
+        world.kafka.fail(TOO_LARGE)
+    held = world.states(in_flight)
+    told_of_the_batch = waiting.results.copy()
+    world.try_alone()
+    world.alone.acknowledge()
+    world.alone.fail(TOO_LARGE)
+    world.alone.acknowledge()
 
-    assert world.states(in_flight) == [SETTLED, SETTLED]
-    assert isinstance(waiting.wait(60)[0], KafkaError)
+    assert (held, told_of_the_batch) == ([HELD] * 3, {})
+    assert world.states(in_flight) == [SETTLED] * 3
+    told = waiting.wait(60)
+    assert [isinstance(told[index], Place) for index in range(3)] == [True, False, True]
     total = totals(world.journal)
-    assert (total.accepted, total.delivered, total.rejected) == (1, 1, {"undeliverable": 1})
+    assert (total.accepted, total.delivered, total.rejected) == (2, 2, {"undeliverable": 1})
+    assert len(world.suspects) == 0
 
 
-def test_a_refusal_after_the_sender_has_given_up_is_held(world: World) -> None:
+def test_a_record_whose_sender_has_given_up_waiting_is_tried_as_often_as_any(world: World) -> None:
     waiting = Acknowledgements(1)
     in_flight, _ = world.send(records(1), waiting=waiting)
+    world.kafka.fail(TOO_LARGE)
+    world.settlements.settle_all()
+    world.try_alone()
     answered = waiting.wait(0)
 
-    world.kafka.fail(TOO_LARGE)
+    world.alone.fail(TOO_LARGE)
 
     assert answered == {}
     assert world.states(in_flight) == [HELD]
+    assert len(world.suspects) == 1
+
+
+def test_a_record_that_could_not_be_tried_alone_in_time_is_pending_for_its_sender(world: World) -> None:
+    waiting = Acknowledgements(2)
+    in_flight, _ = world.send(records(2), waiting=waiting)
+    world.kafka.fail(TOO_LARGE)
+    world.kafka.fail(TOO_LARGE)
+    world.settlements.settle_all()
+    world.alone.room = 1
+
+    world.try_alone()
+    world.alone.acknowledge()
+
+    assert world.states(in_flight) == [SETTLED, HELD]
+    assert not waiting.is_complete
+    assert waiting.wait(0) == {0: Place("logs", 0, 0)}
 
 
 def test_what_produce_itself_refuses_is_told_at_once(world: World) -> None:
@@ -325,10 +360,8 @@ def test_every_record_ends_settled_pending_or_held_and_none_in_flight(
             expected.append(PENDING)
         else:
             fate = fates[produced.index(record[3])]
-            refused_state = SETTLED if waits else HELD
-            expected.append({None: SETTLED, TIMED_OUT: PENDING, TOO_LARGE: refused_state}[fate])
+            expected.append({None: SETTLED, TIMED_OUT: PENDING, TOO_LARGE: HELD}[fate])
     assert world.states(in_flight) == expected
     if waiting is not None:
-        assert waiting.is_complete
-        assert len(waiting.wait(60)) == len(sent) - len(left)
+        assert len(waiting.wait(0)) == len(sent) - len(left) - expected.count(HELD)
     world.journal.close()

@@ -1,11 +1,14 @@
 """Bulk replays: planned, moved on by the sweep, and stopped at an operator's word."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from ingest.dataplane.faults import Fault
 from ingest.dead_letters import bulk as bulks
+from ingest.dead_letters.claims import letters_claim
+from ingest.dead_letters.recording import Failed, results_record
 from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.selection import LetterCriteria
 from ingest.dead_letters.sending import Report
@@ -111,6 +114,75 @@ def test_a_cancelled_one_gives_back_what_it_has_not_sent(world: World) -> None:
     assert bulks.bulk_progress(bulk=bulk).to_come == 0
     with pytest.raises(bulks.BulkRefused, match="cancelled"):
         bulks.bulk_resume(bulk=bulk)
+
+
+def test_a_cancelled_one_leaves_to_its_own_retry_what_waited_for_that(world: World) -> None:
+    later = world.now() + timedelta(minutes=20)
+    exhausted(1)
+    own = letter(next_attempt_at=later, route=ReplayRoute.RULES, requested_by="bob", retries=2)
+    bulk = planned()
+    bulks.bulk_start(bulk=bulk)
+    bulks.bulks_enlist(now=world.now())
+
+    bulks.bulk_cancel(bulk=bulk)
+
+    own.refresh_from_db()
+    assert statuses() == {"waiting": 1, "exhausted": 1}
+    assert (own.status, own.next_attempt_at, own.own_attempt_at, own.bulk) == ("waiting", later, None, None)
+    assert (own.replay_route, own.asked_by, own.retries) == ("rules", "bob", 2)
+
+
+def test_what_a_sender_has_in_its_hands_is_enlisted_when_it_is_back(world: World) -> None:
+    world.write_rules()
+    flying = letter(topic="audit")
+    letters(3)
+    (claimed,) = letters_claim(most=1, claim_s=60, max_attempts=3, now=world.now(), by="retry")
+    bulk = planned(route=ReplayRoute.RULES)
+    bulks.bulk_start(bulk=bulk)
+    bulks.bulks_enlist(now=world.now())
+    flying.refresh_from_db()
+    during = flying.bulk, bulks.bulk_progress(bulk=bulk).to_come
+
+    failed = Failed(Report(fault=Fault.TOPIC, code="TOPIC_AUTHORIZATION_FAILED"))
+    results_record(letters=[claimed], results={flying.pk: failed}, policy=world.policy, now=world.now())
+    for _ in range(3):
+        world.sweep()
+
+    flying.refresh_from_db()
+    bulk.refresh_from_db()
+    assert claimed.pk == flying.pk
+    assert during == (None, 1)
+    assert (flying.status, flying.replayed_topic, flying.ended_by) == (
+        "replayed",
+        "logs",
+        f"ada, bulk replay {bulk.pk}",
+    )
+    assert (bulk.status, bulk.enlisted_events) == (BulkStatus.DONE, 4)
+
+
+def test_one_waits_for_what_a_sender_still_has_before_it_is_done(world: World) -> None:
+    letter()
+    letters_claim(most=1, claim_s=60, max_attempts=3, now=world.now(), by="retry")
+    bulk = planned()
+    bulks.bulk_start(bulk=bulk)
+
+    bulks.bulks_enlist(now=world.now())
+
+    bulk.refresh_from_db()
+    assert bulk.status == BulkStatus.RUNNING
+
+
+def test_who_started_and_stopped_it_stays_with_it(world: World) -> None:
+    exhausted(1)
+    bulk = planned()
+    steps = (bulks.bulk_start, bulks.bulk_pause, bulks.bulk_resume, bulks.bulk_cancel)
+
+    said = []
+    for step, by in zip(steps, ("ann", "ben", "cid", "dot"), strict=True):
+        step(bulk=bulk, by=by)
+        said.append(bulk.last_changed_by)
+
+    assert said == ["ann", "ben", "cid", "dot"]
 
 
 def test_what_fails_for_good_is_counted_and_does_not_hold_up_the_end(world: World) -> None:

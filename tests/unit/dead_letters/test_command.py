@@ -78,7 +78,9 @@ def test_a_bulk_replay_is_planned_started_and_stopped() -> None:
 
     assert (planned["events"], planned["destinations"], planned["charges_quota"]) == (3, {"logs": 3}, False)
     assert [line.split()[4].rstrip(":") for line in steps] == ["running", "paused", "running", "running", "cancelled"]
+    assert ["enlisted 0" in line and "last_changed_by" in line for line in steps] == [True] * 5
     assert BulkReplay.objects.filter(status=F("status"), reason="mended").count() == 1
+    assert "(command)" in BulkReplay.objects.get().last_changed_by
     with pytest.raises(CommandError, match="is cancelled"):
         told("bulk", "start", planned["id"])
 

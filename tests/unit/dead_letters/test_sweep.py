@@ -229,6 +229,65 @@ def test_a_claim_holds_no_more_than_fits_into_memory(world: World) -> None:
     assert len(claimed) == 1
 
 
+def test_what_an_operator_asks_for_goes_before_thousands_that_have_waited_for_longer(tmp_path: Path) -> None:
+    world = World(tmp_path, max_per_s=200)
+    letters(3_000, next_attempt_at=START - timedelta(hours=1))
+    mine = letter(tenant="bolt", requested_by="ada", retries=0)
+
+    world.sweep(budget_s=0.1)
+
+    mine.refresh_from_db()
+    assert mine.status == "replayed"
+
+
+@pytest.mark.parametrize("asked_for_by", ["", "ada"])
+def test_a_tenants_thousands_leave_another_its_share_of_each_portion(tmp_path: Path, asked_for_by: str) -> None:
+    world = World(tmp_path, max_per_s=200)
+    letters(3_000, next_attempt_at=START - timedelta(hours=1), requested_by=asked_for_by)
+    letters(30, tenant="bolt", requested_by=asked_for_by)
+
+    world.sweep(budget_s=0.5)
+
+    assert DeadLetter.objects.filter(tenant="bolt", status=LetterStatus.REPLAYED).count() == 30
+    assert DeadLetter.objects.filter(tenant="acme", status=LetterStatus.REPLAYED).count() >= 60
+
+
+def test_of_more_tenants_than_share_a_portion_each_has_its_turn(tmp_path: Path) -> None:
+    world = World(tmp_path, max_per_s=200)
+    for number in range(50):
+        letters(10, tenant=f"t{number}", next_attempt_at=START - timedelta(minutes=number))
+
+    world.sweep(budget_s=1.0)
+
+    served = DeadLetter.objects.filter(status=LetterStatus.REPLAYED).values("tenant").distinct().count()
+    assert served == 50
+
+
+def test_a_node_without_a_snapshot_puts_off_what_goes_by_rules_and_sends_the_rest(world: World) -> None:
+    by_rules = letter(route=ReplayRoute.RULES, requested_by="ada")
+    letters(500)
+
+    world.sweep()
+    by_rules.refresh_from_db()
+    waited = (by_rules.status, by_rules.code, by_rules.attempts_made, by_rules.retries)
+    world.write_rules()
+    world.clock.advance(31)
+    world.sweep()
+
+    assert waited == ("waiting", "no_snapshot", 0, 0)
+    assert statuses() == {"replayed": 501}
+
+
+def test_a_partition_that_cannot_be_written_to_does_not_end_the_sweep(world: World) -> None:
+    letters(200, topic="audit", next_attempt_at=START - timedelta(hours=1))
+    letters(200, tenant="bolt")
+    world.kafka.refusals["audit"] = Report(fault=Fault.CLUSTER, code="NOT_ENOUGH_REPLICAS")
+
+    world.sweep()
+
+    assert DeadLetter.objects.filter(tenant="bolt", status=LetterStatus.REPLAYED).count() == 200
+
+
 def test_the_rate_is_kept_to(tmp_path: Path) -> None:
     world = World(tmp_path, max_per_s=50)
     letters(400)
