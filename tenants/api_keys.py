@@ -29,9 +29,14 @@ class IssuedKey(NamedTuple):
     digest: bytes
 
 
-def issue() -> IssuedKey:
+def new_prefix() -> str:
+    """8 random characters."""
+    return "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(8))
+
+
+def issue(prefix: str = "") -> IssuedKey:
     """A new key; its secret exists nowhere else, so whoever calls this shows it once and forgets it."""
-    prefix = "".join(secrets.choice(_PREFIX_ALPHABET) for _ in range(8))
+    prefix = prefix or new_prefix()
     secret = f"fb_{prefix}_{secrets.token_urlsafe(32)}"
     return IssuedKey(secret, prefix, digest(secret))
 

@@ -88,6 +88,11 @@ def _pipelined(redis: Redis, calls: Sequence[Call]) -> list[Answer]:
     return cast(list[Answer], pipeline.execute(raise_on_error=False))
 
 
+def day_key(limit: Limit, wall_s: float) -> str:
+    """Where in Redis the counter of a daily limit is."""
+    return f"{limit.redis_key}:{datetime.fromtimestamp(wall_s, UTC).date()}"
+
+
 class RedisBuckets:
     """The buckets of all limits in one Redis. Thread-safe as its client is."""
 
@@ -115,8 +120,7 @@ class RedisBuckets:
     def _call(self, order: Order) -> Call:
         limit = order.limit
         if limit.is_daily:
-            today = datetime.fromtimestamp(self._wall_clock(), UTC).date()
-            return WINDOW, f"{limit.redis_key}:{today}", (limit.limit, order.want, order.owed, DAY_TTL_MS)
+            return WINDOW, day_key(limit, self._wall_clock()), (limit.limit, order.want, order.owed, DAY_TTL_MS)
         return BUCKET, limit.redis_key, (limit.burst, limit.limit, order.want, order.owed)
 
 

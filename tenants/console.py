@@ -5,14 +5,19 @@
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.admin.models import LogEntry
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 
-from tenants.audit import audit, facts_of
+from tenants.audit import audit, facts_of, target_of
+from tenants.forms import reasoned
 from tenants.models import ControlPlaneVersion
 
 
@@ -64,6 +69,16 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
         """One line, named after the model: tenant.change, plan.delete."""
         audit(by=name_of(request), action=f"{self.opts.model_name}.{action}", target=row, **facts)
 
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """What the audit log has of this row."""
+        row = self.get_object(request, object_id)
+        if not self.has_view_permission(request, row) or not request.user.has_perm("tenants.view_auditentry"):
+            raise PermissionDenied
+        if row is None:
+            raise Http404
+        query = urlencode({"target": target_of(row)})
+        return redirect(f"{reverse('admin:tenants_auditentry_changelist')}?{query}")
+
     # Django's own log has neither before nor after nor reason: the audit log takes its place.
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry | None:
         return None
@@ -92,6 +107,23 @@ class VersionedAdmin(ConsoleAdmin):
         with transaction.atomic():
             super().delete_queryset(request, queryset)
             ControlPlaneVersion.bump()
+
+
+class ReasonedAdmin(ConsoleAdmin):
+    """Whoever changes a row says why; to make a new one needs no reason."""
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if change and self.has_change_permission(request, obj):
+            kwargs.setdefault("form", reasoned(self.form))
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.asking_why(request, obj, super().get_fieldsets(request, obj))
+
+    def asking_why(self, request: HttpRequest, obj: Any, fieldsets: Any) -> Any:
+        """For a class that makes its fieldsets by itself."""
+        asks = obj is not None and self.has_change_permission(request, obj)
+        return [*fieldsets, ("Why", {"fields": ("reason",)})] if asks else fieldsets
 
 
 class ReadOnlyAdmin(ConsoleAdmin):

@@ -134,7 +134,7 @@ class ApiKey(Limits):
         verbose_name = "API key"
 
     def __str__(self) -> str:
-        return f"fb_{self.prefix} ({self.name})"
+        return f"fb_{self.prefix} ({self.name}) of {self.tenant}"
 
     def clean(self) -> None:
         super().clean()

@@ -1,6 +1,5 @@
 """Control plane: what the operators' commands have in common: who and why, and Redis as far as it answers."""
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,19 +8,13 @@ from django.core.management.base import CommandError, CommandParser
 from redis import Redis, RedisError
 
 from ingest.shared_redis import shared_redis as workers_redis
+from tenants.management.terminal import add_who_option
 
 
 def add_who_and_why(parser: CommandParser) -> None:
     """An operator's word is kept with both."""
     parser.add_argument("--reason", required=True, metavar="WHY", help="Why; kept with what you ask for.")
-    parser.add_argument("--by", default=_user(), metavar="NAME", help="Who you are. Default: the user of this shell.")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user needs no name
-        return ""
+    add_who_option(parser)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ _NAVIGATION = [
     {
         "title": "Senders",
         "items": [
-            _entry("Tenants", "groups", "admin:tenants_tenant_changelist", "tenants.view_tenant"),
+            _entry("Tenants", "groups", "console:tenants", "tenants.view_tenant"),
             _entry("API keys", "key", "admin:tenants_apikey_changelist", "tenants.view_apikey"),
             _entry("Plans", "speed", "admin:tenants_plan_changelist", "tenants.view_plan"),
         ],
@@ -66,7 +66,10 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("console/favicon.svg")}],
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": [lambda request: static("console/console.css")],
-    "SCRIPTS": [lambda request: static("console/console.js")],
+    "SCRIPTS": [
+        lambda request: static("console/unfold.js"),
+        lambda request: static("console/console.js"),
+    ],
     "COLORS": {
         "primary": {
             "50": "oklch(97.5% .013 236.6)",

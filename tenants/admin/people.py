@@ -1,20 +1,32 @@
-"""The operators' console for its users. Roles are groups, made by a migration from ingest/roles.py; a user has some."""
+"""The operators' console for its users. Roles are groups, made by a migration from ingest/roles.py; a user has some.
+
+Only a superuser makes a superuser or touches one: whoever may edit users could lift themselves otherwise.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from tenants.console import ConsoleAdmin
+from tenants.audit import audit
+from tenants.console import ReasonedAdmin, name_of
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg]  # it takes no parameter at run time
-    """People, and what they may do."""
+class UserAdmin(DjangoUserAdmin, ReasonedAdmin):  # type: ignore[type-arg, misc]  # as Django types its own
+    """People, and what they may do. Nobody is deleted: the audit log knows them by name, which must not come again."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -33,13 +45,50 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg]  # it 
     def get_queryset(self, request):  # type: ignore[no-untyped-def]  # two stubs disagree on its type
         return super().get_queryset(request).prefetch_related("groups")
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return self.readonly_fields if _is_super(request.user) else (*self.readonly_fields, "is_superuser")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and (_is_super(request.user) or not _is_super(obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @method_decorator(sensitive_post_parameters())
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
+        return with_password_audited(request, id, lambda: super(UserAdmin, self).user_change_password(request, id))
+
     @admin.display
     def roles(self, user: User) -> str:
         return ", ".join(group.name for group in user.groups.all())
 
 
 @admin.register(Group)
-class RoleAdmin(DjangoGroupAdmin, ConsoleAdmin):  # type: ignore[misc]  # as above
-    """What each role may do."""
+class RoleAdmin(DjangoGroupAdmin, ReasonedAdmin):  # type: ignore[misc]  # as above
+    """What each role may do. One that somebody has is not deleted."""
 
+    actions = None
     filter_horizontal = ("permissions",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or not obj.user_set.exists())
+
+
+def own_password_change(request: HttpRequest) -> HttpResponseBase:
+    """The admin's page for one's own password, with a line in the audit log."""
+    return with_password_audited(request, request.user.pk, lambda: admin.site.password_change(request))
+
+
+def with_password_audited(request: HttpRequest, user_id: Any, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    """Runs a view that may change a user's password. The line says that, and no more."""
+    people = User.objects.filter(pk=user_id)
+    with transaction.atomic():
+        before = people.values_list("password", flat=True).first()
+        answer = view()
+        if people.values_list("password", flat=True).first() != before:
+            audit(by=name_of(request), action="user.password", target=people.get())
+    return answer
+
+
+def _is_super(user: Any) -> bool:
+    return bool(getattr(user, "is_superuser", False))

@@ -1,5 +1,6 @@
-"""Control plane: how the tenants' commands talk to a terminal or a script: one line for an error, a secret once."""
+"""Control plane: how commands talk to a terminal or a script: who asks, one line for an error, a secret once."""
 
+import getpass
 import json
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
@@ -16,6 +17,26 @@ from tenants.models import ApiKey, Tenant
 
 def add_json_option(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print one JSON object, for scripts.")
+
+
+def add_who_option(parser: CommandParser) -> None:
+    """For the audit log."""
+    parser.add_argument(
+        "--by", default=shell_user(), metavar="NAME", help="Who you are. Default: the user of this shell."
+    )
+
+
+def add_why_option(parser: CommandParser) -> None:
+    """For the audit log; a script that has none need not invent one."""
+    parser.add_argument("--reason", default="", metavar="WHY", help="Why; kept in the audit log.")
+
+
+def shell_user() -> str:
+    """Empty in a container whose user has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def natural_number(text: str) -> int:

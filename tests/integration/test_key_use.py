@@ -33,11 +33,11 @@ def uses(redis_url: str, settings: Settings) -> Iterator[redis.Redis]:
 @pytest.fixture
 def acme() -> Tenant:
     Plan.objects.get_or_create(name="standard")
-    return services.tenant_create(name="acme")
+    return services.tenant_create(name="acme", by="tests")
 
 
 def issue(tenant: Tenant) -> ApiKey:
-    return services.key_issue(tenant=tenant, name="web")[0]
+    return services.key_issue(tenant=tenant, name="web", by="tests")[0]
 
 
 def last_used_s(key: ApiKey) -> float | None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ from django.db import connection, transaction
 from django.db.utils import OperationalError
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 from redis import Redis
 
 from ingest.builder import Builder
 from ingest.dataplane.policy import Snapshot, TopicPolicy, load
 from ingest.dataplane.snapshot_file import SnapshotFile
-from ingest.models import RoutingRule
+from ingest.models import RoutingRule, RuleSet
 from ingest.rule_sets import rules_publish
 from ingest.topic_watch import RETRY_S
 from ingest.topics import KafkaAway
@@ -190,6 +192,43 @@ def test_topics_are_verified_when_a_rule_names_a_new_one(world: World) -> None:
     assert before == {"logs": 12}
     assert world.topics() == {"logs": 12, "audit": 3}
     assert world.cluster.asked == [["logs"], ["audit", "logs"]]
+
+
+def test_a_topic_that_no_rule_names_any_more_stays_as_long_as_events_may_wait_for_it(world: World) -> None:
+    world.cluster.topics |= {"audit": 3, "older": 1}
+    with_older = rule(name="older", topic="older")
+    RuleSet.objects.update(at=timezone.now() - timedelta(days=30))
+    RoutingRule.objects.filter(pk=with_older.pk).update(topic="audit")
+    publish()
+    RuleSet.objects.filter(number=2).update(at=timezone.now() - timedelta(days=20))
+    RoutingRule.objects.all().delete()
+    publish()
+
+    world.builder.step()
+
+    assert world.topics() == {"logs": 12, "audit": 3}
+    assert world.found().header.rules == ()
+
+
+def test_a_draft_is_in_no_file(world: World) -> None:
+    rule(name="live", topic="audit")
+    world.builder.step()
+
+    RoutingRule.objects.update(topic="draft")
+    moved = world.builder.step()
+
+    assert not moved
+    assert [one.topic for one in world.found().header.rules] == ["audit"]
+
+
+def test_a_rule_whose_tenant_is_gone_is_nobodys(world: World, acme: Tenant) -> None:
+    rule(acme, name="acmes", topic="audit")
+    acme.delete()
+
+    world.builder.step()
+
+    (in_file,) = world.found().header.rules
+    assert in_file.tenants == ("acme",)
 
 
 def test_a_topic_that_appears_later_is_found_without_any_change(world: World) -> None:

@@ -224,7 +224,9 @@ def console(db: None, client: Client, settings: Settings, tmp_path: Path) -> Cli
 
 
 def test_an_operator_filters_by_tenant_and_code(console: Client, add: Callable[..., QuarantinedEvent]) -> None:
-    services.tenant_create(name="acme", plan=Plan.objects.create(name="keeping", quarantine="redacted").name)
+    services.tenant_create(
+        name="acme", plan=Plan.objects.create(name="keeping", quarantine="redacted").name, by="tests"
+    )
     add("acme")
     add("bolt")
     page = reverse("admin:ingest_quarantinedevent_changelist")

@@ -92,7 +92,7 @@ def test_the_demo_is_made_once_and_kept(tmp_path: Path) -> None:
 def test_a_revoked_demo_key_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "demo.env"
     first = demo.ensure(path)
-    services.key_revoke(key=ApiKey.objects.get())
+    services.key_revoke(key=ApiKey.objects.get(), by="tests", reason="a test")
 
     second = demo.ensure(path)
 

@@ -21,6 +21,20 @@
   document.addEventListener("htmx:sendError", tell("· the server does not answer; these figures are old"));
   document.addEventListener("htmx:responseError", tell("· the server has answered with an error; these figures are old"));
 
+  // <form data-once>: a double click does not do it twice. A page that the browser has kept may be sent again.
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-once]")) return;
+    if (event.target.dataset.once === "sent") event.preventDefault();
+    event.target.dataset.once = "sent";
+  });
+  addEventListener("pageshow", () => document.querySelectorAll("[data-once]").forEach((form) => { form.dataset.once = ""; }));
+
+  // <input type="checkbox" data-check-all="name-of-the-others">
+  document.addEventListener("change", (event) => {
+    const name = event.target.dataset.checkAll;
+    if (name) event.target.form.querySelectorAll(`[name="${name}"]`).forEach((box) => { box.checked = event.target.checked; });
+  });
+
   // <button data-copy="#id-of-what-is-copied">
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");

@@ -16,6 +16,7 @@ from tenants.models import ApiKey, Tenant
 
 TENANT, PLAN = "demo", "agent"
 ADMIN = "admin"
+BY = "manage.py up"
 COMMENT = "Secrets of the local demo, made by `manage.py up`. Remove a line and the next `up` makes a new one."
 
 
@@ -49,11 +50,11 @@ def ensure(path: Path) -> Demo:
 def _api_key(kept: str) -> str:
     tenant = Tenant.objects.filter(name=TENANT).first()
     if tenant is None:
-        tenant = services.tenant_create(name=TENANT, plan=PLAN, display_name="Demo")
+        tenant = services.tenant_create(name=TENANT, plan=PLAN, display_name="Demo", by=BY)
     known = ApiKey.objects.filter(tenant=tenant, digest=api_keys.digest(kept)).first()
     if known is not None and known.state == "active":
         return kept
-    _, secret = services.key_issue(tenant=tenant, name="demo", scopes=("ingest", "read"))
+    _, secret = services.key_issue(tenant=tenant, name="demo", scopes=("ingest", "read"), by=BY)
     return secret
 
 

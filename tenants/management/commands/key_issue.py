@@ -9,6 +9,7 @@ from django.utils import timezone
 from tenants import services
 from tenants.management.terminal import (
     add_json_option,
+    add_who_option,
     key_facts,
     natural_number,
     one_line_errors,
@@ -37,6 +38,7 @@ class Command(BaseCommand):
             parser.add_argument(
                 option, type=natural_number, default=0, metavar="N", help="Own limit; 0, the default: none."
             )
+        add_who_option(parser)
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,6 +46,7 @@ class Command(BaseCommand):
             key, secret = services.key_issue(
                 tenant=tenant_named(options["tenant"]),
                 name=options["name"],
+                by=options["by"],
                 scopes=options["scopes"],
                 expires_at=_expiry(options["expires_in_days"]),
                 allowed_networks=options["allow"],

@@ -7,6 +7,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from tenants import services
 from tenants.management.terminal import (
     add_json_option,
+    add_who_option,
+    add_why_option,
     key_facts,
     key_named,
     natural_number,
@@ -31,12 +33,16 @@ class Command(BaseCommand):
             metavar="N",
             help="How long the old key still works (default: %(default)s, a day).",
         )
+        add_who_option(parser)
+        add_why_option(parser)
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         with one_line_errors():
             old = key_named(options["prefix"])
-            new, secret = services.key_rotate(key=old, overlap_s=options["overlap_s"])
+            new, secret = services.key_rotate(
+                key=old, overlap_s=options["overlap_s"], by=options["by"], reason=options["reason"]
+            )
             old.refresh_from_db(fields=["expires_at"])
         assert old.expires_at is not None  # noqa: S101  # for the type checker: it was just set
         if options["json"]:

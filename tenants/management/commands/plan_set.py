@@ -6,7 +6,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from tenants import services
-from tenants.management.terminal import add_json_option, one_line_errors, print_json
+from tenants.management.terminal import (
+    add_json_option,
+    add_who_option,
+    add_why_option,
+    one_line_errors,
+    print_json,
+)
 from tenants.models import Quarantine
 
 _FIELDS = ("idempotency_keys", "deduplicates", "quarantine")
@@ -37,12 +43,14 @@ class Command(BaseCommand):
             "--deduplicates", type=_on_or_off, metavar="on|off", help="Drop events whose eventId came before."
         )
         parser.add_argument("--quarantine", choices=Quarantine.values, help="What is kept of rejected events.")
+        add_who_option(parser)
+        add_why_option(parser)
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         with one_line_errors():
             changes = {field: options[field] for field in _FIELDS if options[field] is not None}
-            plan = services.plan_set(plan=options["plan"], **changes)
+            plan = services.plan_set(plan=options["plan"], by=options["by"], reason=options["reason"], **changes)
         if options["json"]:
             print_json(self, {"plan": plan.name} | {field: getattr(plan, field) for field in _FIELDS})
             return

@@ -6,7 +6,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from tenants import services
-from tenants.management.terminal import add_json_option, key_facts, one_line_errors, print_json, print_secret
+from tenants.management.terminal import (
+    add_json_option,
+    add_who_option,
+    key_facts,
+    one_line_errors,
+    print_json,
+    print_secret,
+)
 from tenants.models import Tenant
 
 EXISTS_ALREADY = 3
@@ -23,12 +30,15 @@ class Command(BaseCommand):
         parser.add_argument("--plan", default="standard", help="What it may send (default: standard).")
         parser.add_argument("--display-name", default="", help="How people call it.")
         parser.add_argument("--issue-key", action="store_true", help="Issue a key named default with the scope ingest.")
+        add_who_option(parser)
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         with one_line_errors(), transaction.atomic():
             tenant = self._create(options)
-            issued = services.key_issue(tenant=tenant, name="default") if options["issue_key"] else None
+            issued = None
+            if options["issue_key"]:
+                issued = services.key_issue(tenant=tenant, name="default", by=options["by"])
         if options["json"]:
             facts = {"tenant": tenant.name, "plan": tenant.plan.name, "status": tenant.status}
             print_json(self, facts | ({"key": key_facts(issued[0]) | {"secret": issued[1]}} if issued else {}))
@@ -40,7 +50,10 @@ class Command(BaseCommand):
     def _create(self, options: dict[str, Any]) -> Tenant:
         try:
             return services.tenant_create(
-                name=options["name"], plan=options["plan"], display_name=options["display_name"]
+                name=options["name"],
+                plan=options["plan"],
+                display_name=options["display_name"],
+                by=options["by"],
             )
         except services.TenantExists as refusal:
             raise CommandError(str(refusal), returncode=EXISTS_ALREADY) from refusal

@@ -211,7 +211,7 @@ def test_a_letter_of_an_operator_waits_behind_a_few_hundred_of_a_bulk_replay_at_
 
 def test_one_that_charges_takes_from_the_tenants_quota_and_waits_when_that_is_used_up(world: World) -> None:
     Plan.objects.create(name="tiny", events_per_s=1, burst_events=10)
-    services.tenant_create(name="bolt", plan="tiny")
+    services.tenant_create(name="bolt", plan="tiny", by="tests")
     exhausted(30, tenant="bolt")
     bulk = planned(criteria=LetterCriteria(tenant="bolt"), charges_quota=True)
     bulks.bulk_start(bulk=bulk)
@@ -229,7 +229,7 @@ def test_one_that_charges_takes_from_the_tenants_quota_and_waits_when_that_is_us
 
 def test_one_that_does_not_charge_leaves_the_quota_alone(world: World) -> None:
     Plan.objects.create(name="tiny", events_per_s=1, burst_events=1)
-    services.tenant_create(name="bolt", plan="tiny")
+    services.tenant_create(name="bolt", plan="tiny", by="tests")
     exhausted(30, tenant="bolt")
     bulks.bulk_start(bulk=planned(criteria=LetterCriteria(tenant="bolt")))
 
@@ -241,7 +241,7 @@ def test_one_that_does_not_charge_leaves_the_quota_alone(world: World) -> None:
 
 def test_what_cannot_be_charged_because_redis_is_away_is_not_sent(world: World) -> None:
     Plan.objects.create(name="tiny", events_per_s=1)
-    services.tenant_create(name="bolt", plan="tiny")
+    services.tenant_create(name="bolt", plan="tiny", by="tests")
     exhausted(1, tenant="bolt")
     bulks.bulk_start(bulk=planned(criteria=LetterCriteria(tenant="bolt"), charges_quota=True))
     world.buckets.away = True

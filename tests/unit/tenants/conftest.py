@@ -23,19 +23,20 @@ def standard(db: None) -> Plan:
 
 @pytest.fixture
 def acme(standard: Plan) -> Tenant:
-    return services.tenant_create(name="acme", display_name="Acme Inc.")
+    return services.tenant_create(name="acme", display_name="Acme Inc.", by="tests")
 
 
 @pytest.fixture
 def bolt(db: None) -> Tenant:
     Plan.objects.create(name="tiny", events_per_s=1, burst_events=2)
-    return services.tenant_create(name="bolt", plan="tiny")
+    return services.tenant_create(name="bolt", plan="tiny", by="tests")
 
 
 @pytest.fixture
 def crux_key(standard: Plan) -> ApiKey:
-    key, _ = services.key_issue(tenant=services.tenant_create(name="crux"), name="lost")
-    services.key_revoke(key=key)
+    crux = services.tenant_create(name="crux", by="tests")
+    key, _ = services.key_issue(tenant=crux, name="lost", by="tests")
+    services.key_revoke(key=key, by="tests", reason="a test")
     return key
 
 

@@ -132,7 +132,7 @@ def test_key_issue_says_in_one_line_what_is_wrong(acme: Tenant, arguments: list[
 
 
 def test_key_revoke_revokes_by_prefix_and_says_so_when_it_was_revoked_before(acme: Tenant) -> None:
-    key, _ = services.key_issue(tenant=acme, name="web")
+    key, _ = services.key_issue(tenant=acme, name="web", by="tests")
 
     first = run("key_revoke", key.prefix)
     again = run("key_revoke", f"fb_{key.prefix}")
@@ -144,7 +144,7 @@ def test_key_revoke_revokes_by_prefix_and_says_so_when_it_was_revoked_before(acm
 
 
 def test_key_revoke_tells_scripts_whether_it_changed_anything(acme: Tenant) -> None:
-    key, _ = services.key_issue(tenant=acme, name="web")
+    key, _ = services.key_issue(tenant=acme, name="web", by="tests")
 
     first, again = run_json("key_revoke", key.prefix), run_json("key_revoke", key.prefix)
 
@@ -163,7 +163,7 @@ def test_an_unknown_prefix_is_not_repeated_because_it_may_be_a_secret(command: s
 
 
 def test_key_rotate_prints_the_successor_and_when_the_old_key_ends(acme: Tenant) -> None:
-    old, _ = services.key_issue(tenant=acme, name="web")
+    old, _ = services.key_issue(tenant=acme, name="web", by="tests")
 
     out = run("key_rotate", old.prefix, "--overlap-s", "600")
 
@@ -175,7 +175,7 @@ def test_key_rotate_prints_the_successor_and_when_the_old_key_ends(acme: Tenant)
 
 
 def test_key_rotate_speaks_json_to_scripts(acme: Tenant) -> None:
-    old, _ = services.key_issue(tenant=acme, name="web")
+    old, _ = services.key_issue(tenant=acme, name="web", by="tests")
 
     facts = run_json("key_rotate", old.prefix)
 

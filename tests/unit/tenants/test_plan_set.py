@@ -50,7 +50,7 @@ def test_what_is_unknown_is_refused(standard: Plan, arguments: tuple[str, ...]) 
 
 
 def test_workers_hear_of_it(standard: Plan) -> None:
-    services.tenant_create(name="acme")
+    services.tenant_create(name="acme", by="tests")
     run("standard", "--idempotency-keys", "on", "--deduplicates", "on", "--quarantine", "redacted")
 
     policy = load(snapshot.build(())).tenants["acme"]
@@ -68,7 +68,7 @@ def test_the_console_shows_and_changes_it(console: Client, standard: Plan) -> No
         "events_per_day",
         "requests_per_s_per_address",
     )
-    form = {"name": "standard", "deduplicates": "on", "quarantine": "hash"} | {
+    form = {"name": "standard", "deduplicates": "on", "quarantine": "hash", "reason": "They send twice."} | {
         field: getattr(standard, field) for field in fields
     }
 

@@ -17,21 +17,21 @@ pytestmark = pytest.mark.django_db
 
 def test_every_service_moves_the_version(standard: Plan, version_moves: VersionMoves) -> None:
     with version_moves():
-        acme = services.tenant_create(name="acme")
+        acme = services.tenant_create(name="acme", by="tests")
     with version_moves():
-        services.tenant_suspend(tenant=acme)
+        services.tenant_suspend(tenant=acme, by="tests", reason="a test")
     with version_moves():
-        services.tenant_resume(tenant=acme)
+        services.tenant_resume(tenant=acme, by="tests", reason="a test")
     with version_moves():
-        key, _ = services.key_issue(tenant=acme, name="web")
+        key, _ = services.key_issue(tenant=acme, name="web", by="tests")
     with version_moves():
-        new, _ = services.key_rotate(key=key)
+        new, _ = services.key_rotate(key=key, by="tests", reason="a test")
     with version_moves():
-        services.key_revoke(key=new)
+        services.key_revoke(key=new, by="tests", reason="a test")
 
 
 def test_a_tenant_starts_active_on_the_standard_plan(standard: Plan) -> None:
-    services.tenant_create(name="acme", display_name="Acme Inc.", default_delivery="ack")
+    services.tenant_create(name="acme", display_name="Acme Inc.", default_delivery="ack", by="tests")
 
     acme = Tenant.objects.get(name="acme")
     assert (acme.plan, acme.status, acme.default_delivery) == (standard, TenantStatus.ACTIVE, "ack")
@@ -41,7 +41,7 @@ def test_a_tenant_that_exists_is_left_as_it_is(bolt: Tenant) -> None:
     before = ControlPlaneVersion.current()
 
     with pytest.raises(services.TenantExists, match=r"bolt exists already \(plan tiny, ACTIVE\)"):
-        services.tenant_create(name="bolt", plan="agent", display_name="Another")
+        services.tenant_create(name="bolt", plan="agent", display_name="Another", by="tests")
 
     assert Tenant.objects.get(name="bolt").plan.name == "tiny"
     assert ControlPlaneVersion.current() == before
@@ -49,20 +49,20 @@ def test_a_tenant_that_exists_is_left_as_it_is(bolt: Tenant) -> None:
 
 def test_an_unknown_plan_is_answered_with_the_known_ones() -> None:
     with pytest.raises(services.NoSuchPlan, match="no plan golden; the plans are: agent, standard"):
-        services.tenant_create(name="acme", plan="golden")
+        services.tenant_create(name="acme", plan="golden", by="tests")
 
 
 @pytest.mark.parametrize(
     "break_it",
     [
-        lambda acme: services.tenant_create(name="No Name"),
-        lambda acme: services.tenant_create(name="dora", default_delivery="carrier-pigeon"),
-        lambda acme: services.key_issue(tenant=acme, name=""),
-        lambda acme: services.key_issue(tenant=acme, name="web", scopes=[]),
-        lambda acme: services.key_issue(tenant=acme, name="web", scopes=["ingest", "root"]),
-        lambda acme: services.key_issue(tenant=acme, name="web", allowed_networks=["10.0.0.1/8"]),
-        lambda acme: services.key_issue(tenant=acme, name="web", burst_events=5),
-        lambda acme: services.key_issue(tenant=acme, name="web", events_per_s=-1),
+        lambda acme: services.tenant_create(name="No Name", by="tests"),
+        lambda acme: services.tenant_create(name="dora", default_delivery="carrier-pigeon", by="tests"),
+        lambda acme: services.key_issue(tenant=acme, name="", by="tests"),
+        lambda acme: services.key_issue(tenant=acme, name="web", scopes=[], by="tests"),
+        lambda acme: services.key_issue(tenant=acme, name="web", scopes=["ingest", "root"], by="tests"),
+        lambda acme: services.key_issue(tenant=acme, name="web", allowed_networks=["10.0.0.1/8"], by="tests"),
+        lambda acme: services.key_issue(tenant=acme, name="web", burst_events=5, by="tests"),
+        lambda acme: services.key_issue(tenant=acme, name="web", events_per_s=-1, by="tests"),
     ],
 )
 def test_what_is_invalid_is_neither_stored_nor_announced(acme: Tenant, break_it: Callable[[Tenant], object]) -> None:
@@ -76,10 +76,10 @@ def test_what_is_invalid_is_neither_stored_nor_announced(acme: Tenant, break_it:
 
 
 def test_suspending_twice_announces_nothing_new(acme: Tenant) -> None:
-    assert services.tenant_suspend(tenant=acme) is True
+    assert services.tenant_suspend(tenant=acme, by="tests", reason="a test") is True
     before = ControlPlaneVersion.current()
 
-    assert services.tenant_suspend(tenant=acme) is False
+    assert services.tenant_suspend(tenant=acme, by="tests", reason="a test") is False
 
     acme.refresh_from_db()
     assert acme.status == TenantStatus.SUSPENDED
@@ -87,16 +87,16 @@ def test_suspending_twice_announces_nothing_new(acme: Tenant) -> None:
 
 
 def test_a_suspended_tenant_can_be_resumed(acme: Tenant) -> None:
-    services.tenant_suspend(tenant=acme)
+    services.tenant_suspend(tenant=acme, by="tests", reason="a test")
 
-    services.tenant_resume(tenant=acme)
+    services.tenant_resume(tenant=acme, by="tests", reason="a test")
 
     acme.refresh_from_db()
     assert acme.status == TenantStatus.ACTIVE
 
 
 def test_only_the_digest_of_a_key_is_stored(acme: Tenant) -> None:
-    key, secret = services.key_issue(tenant=acme, name="web")
+    key, secret = services.key_issue(tenant=acme, name="web", by="tests")
 
     [row] = ApiKey.objects.filter(pk=key.pk).values()
     assert bytes(row["digest"]) == hashlib.sha256(secret.encode()).digest() == api_keys.parse(secret)
@@ -114,6 +114,7 @@ def test_a_key_keeps_what_it_was_issued_with(acme: Tenant) -> None:
         expires_at=until,
         allowed_networks=["10.0.0.0/255.0.0.0"],
         events_per_s=7,
+        by="tests",
     )
 
     key = ApiKey.objects.get(pk=issued.pk)
@@ -125,7 +126,7 @@ def test_a_key_keeps_what_it_was_issued_with(acme: Tenant) -> None:
 def test_revoking_again_keeps_the_first_time(crux_key: ApiKey) -> None:
     first, before = crux_key.revoked_at, ControlPlaneVersion.current()
 
-    assert services.key_revoke(key=crux_key) is False
+    assert services.key_revoke(key=crux_key, by="tests", reason="a test") is False
 
     crux_key.refresh_from_db()
     assert first is not None
@@ -144,9 +145,10 @@ def test_a_successor_has_the_scopes_networks_and_limits_and_another_secret(acme:
         bytes_per_s=3,
         burst_bytes=4,
         events_per_day=5,
+        by="tests",
     )
 
-    new, secret = services.key_rotate(key=old)
+    new, secret = services.key_rotate(key=old, by="tests", reason="a test")
 
     stored = ApiKey.objects.get(digest=api_keys.parse(secret))
     assert stored == new
@@ -157,10 +159,10 @@ def test_a_successor_has_the_scopes_networks_and_limits_and_another_secret(acme:
 
 
 def test_both_keys_work_until_the_overlap_ends(acme: Tenant) -> None:
-    old, _ = services.key_issue(tenant=acme, name="web")
+    old, _ = services.key_issue(tenant=acme, name="web", by="tests")
     before = timezone.now()
 
-    new, _ = services.key_rotate(key=old, overlap_s=600)
+    new, _ = services.key_rotate(key=old, overlap_s=600, by="tests", reason="a test")
 
     old.refresh_from_db()
     assert old.expires_at is not None
@@ -169,9 +171,9 @@ def test_both_keys_work_until_the_overlap_ends(acme: Tenant) -> None:
 
 
 def test_without_overlap_the_old_key_ends_at_once(acme: Tenant) -> None:
-    old, _ = services.key_issue(tenant=acme, name="web")
+    old, _ = services.key_issue(tenant=acme, name="web", by="tests")
 
-    new, _ = services.key_rotate(key=old, overlap_s=0)
+    new, _ = services.key_rotate(key=old, overlap_s=0, by="tests", reason="a test")
 
     old.refresh_from_db()
     assert (old.state, new.state) == ("expired", "active")
@@ -179,32 +181,32 @@ def test_without_overlap_the_old_key_ends_at_once(acme: Tenant) -> None:
 
 def test_an_overlap_never_prolongs_the_old_key(acme: Tenant) -> None:
     soon = timezone.now() + timedelta(minutes=5)
-    old, _ = services.key_issue(tenant=acme, name="web", expires_at=soon)
+    old, _ = services.key_issue(tenant=acme, name="web", expires_at=soon, by="tests")
 
-    services.key_rotate(key=old, overlap_s=3_600)
+    services.key_rotate(key=old, overlap_s=3_600, by="tests", reason="a test")
 
     old.refresh_from_db()
     assert old.expires_at == soon
 
 
 def test_a_successor_lives_as_long_as_its_predecessor_was_meant_to(acme: Tenant) -> None:
-    old, _ = services.key_issue(tenant=acme, name="web", expires_at=timezone.now() + timedelta(days=2))
+    old, _ = services.key_issue(tenant=acme, name="web", expires_at=timezone.now() + timedelta(days=2), by="tests")
     ApiKey.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=88))
 
-    new, _ = services.key_rotate(key=old)
+    new, _ = services.key_rotate(key=old, by="tests", reason="a test")
 
     assert new.expires_at is not None
     assert abs(new.expires_at - new.created_at - timedelta(days=90)) < timedelta(minutes=1)
 
 
 def test_a_key_is_rotated_once_so_that_a_repeated_call_piles_up_nothing(acme: Tenant) -> None:
-    old, _ = services.key_issue(tenant=acme, name="web")
-    new, _ = services.key_rotate(key=old, overlap_s=60)
+    old, _ = services.key_issue(tenant=acme, name="web", by="tests")
+    new, _ = services.key_rotate(key=old, overlap_s=60, by="tests", reason="a test")
     old.refresh_from_db()
     first_end = old.expires_at
 
     with pytest.raises(services.KeyNotRotatable, match=f"rotated already, to fb_{new.prefix}"):
-        services.key_rotate(key=old, overlap_s=6_000)
+        services.key_rotate(key=old, overlap_s=6_000, by="tests", reason="a test")
 
     old.refresh_from_db()
     assert old.expires_at == first_end
@@ -213,21 +215,21 @@ def test_a_key_is_rotated_once_so_that_a_repeated_call_piles_up_nothing(acme: Te
 
 def test_a_revoked_key_gets_no_successor(crux_key: ApiKey) -> None:
     with pytest.raises(services.KeyNotRotatable, match="is revoked: issue a new one"):
-        services.key_rotate(key=crux_key)
+        services.key_rotate(key=crux_key, by="tests", reason="a test")
 
     assert ApiKey.objects.count() == 1
 
 
 def test_an_expired_key_gets_no_successor(acme: Tenant) -> None:
-    old, _ = services.key_issue(tenant=acme, name="web", expires_at=timezone.now() - timedelta(seconds=1))
+    old, _ = services.key_issue(tenant=acme, name="web", expires_at=timezone.now() - timedelta(seconds=1), by="tests")
 
     with pytest.raises(services.KeyNotRotatable, match="is expired"):
-        services.key_rotate(key=old)
+        services.key_rotate(key=old, by="tests", reason="a test")
 
 
 @pytest.mark.parametrize("overlap_s", [-1, 10**12])
 def test_an_overlap_out_of_range_is_refused(acme: Tenant, overlap_s: int) -> None:
-    old, _ = services.key_issue(tenant=acme, name="web")
+    old, _ = services.key_issue(tenant=acme, name="web", by="tests")
 
     with pytest.raises(services.KeyNotRotatable, match="overlap"):
-        services.key_rotate(key=old, overlap_s=overlap_s)
+        services.key_rotate(key=old, overlap_s=overlap_s, by="tests", reason="a test")
