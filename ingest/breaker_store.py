@@ -100,6 +100,11 @@ def standings(redis: Redis) -> list[SharedStanding]:
     return [_shared(topic_of(field.encode()), found) for field, found in zip(fields, pipe.execute(), strict=True)]
 
 
+def standing_of(redis: Redis, topic: str) -> SharedStanding:
+    """One breaker, the cluster's under the empty name."""
+    return _shared(topic, cast("dict[bytes, bytes]", redis.hgetall(f"{PREFIX}:{field_of(topic)}")))
+
+
 def transitions(redis: Redis, count: int = 50) -> list[RecordedTransition]:
     """The last moves of all breakers, newest first."""
     found = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrevrange(_TRANSITIONS, count=count))

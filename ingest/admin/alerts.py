@@ -4,15 +4,24 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.views.decorators.http import require_POST
+from unfold.decorators import display
 
 from ingest.alerts.incidents import incident_acknowledge
-from ingest.alerts.kinds import runbook_link
+from ingest.alerts.kinds import TITLES, Kind, runbook_link
+from ingest.breaker_store import CLUSTER
 from ingest.models import Incident, Notification
-from tenants.console import ConsoleAdmin, ReadOnlyInline
+from tenants.console import ReadOnlyAdmin, ReadOnlyInline, name_of
+
+# Where the console shows more of what a kind is about; of the others the overview does.
+_JOURNALS = (Kind.BUFFER_FILLING, Kind.DISK_FILLING, Kind.JOURNAL_DAMAGED, Kind.WORKER_MISSING)
 
 
 class IsOpen(admin.SimpleListFilter):
@@ -42,20 +51,21 @@ class NotificationInline(ReadOnlyInline):
 
 
 @admin.register(Incident)
-class IncidentAdmin(ConsoleAdmin):
+class IncidentAdmin(ReadOnlyAdmin):
     """What is not as it should be, and what was."""
 
-    list_display = ("kind", "about", "since", "ended", "told_at", "acknowledged_by")
+    list_display = ("what", "state", "urgency", "about", "since", "ended", "told_at", "acknowledged_by")
     list_filter = (IsOpen, "severity", "kind")
     search_fields = ("subject", "value")
     date_hierarchy = "opened_at"
     fields = (
-        *("kind", "subject", "severity", "value", "what_to_do"),
+        *("kind", "subject", "severity", "value", "what_to_do", "where_to_look"),
         *("opened_at", "last_seen_at", "clear_since", "ended_at", "acknowledged_by", "acknowledged_at"),
     )
     readonly_fields = fields
     inlines = (NotificationInline,)
     actions = ("acknowledge",)
+    change_form_outer_before_template = "console/breakers_acknowledge.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
         incidents: QuerySet[Incident] = super().get_queryset(request)
@@ -64,11 +74,28 @@ class IncidentAdmin(ConsoleAdmin):
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
         return (F("ended_at").desc(nulls_first=True), "-opened_at")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def get_urls(self) -> list[URLPattern]:
+        acknowledge = self.admin_site.admin_view(require_POST(self.acknowledge_one))
+        return [
+            path("<int:pk>/acknowledge/", acknowledge, name="ingest_incident_acknowledge"),
+            *super().get_urls(),
+        ]
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
+        """All that anybody may do to an incident."""
+        return bool(request.user.has_perm("ingest.change_incident"))
+
+    @admin.display(description="what", ordering="kind")
+    def what(self, incident: Incident) -> str:
+        return TITLES[Kind(incident.kind)] if incident.kind in TITLES else incident.kind
+
+    @display(label={"open": "danger", "ended": "success"})  # type: ignore[untyped-decorator]  # unfold ships no types
+    def state(self, incident: Incident) -> str:
+        return "ended" if incident.ended_at else "open"
+
+    @display(ordering="severity", label={"page": "warning", "ticket": "info"})  # type: ignore[untyped-decorator]  # as above
+    def urgency(self, incident: Incident) -> str:
+        return incident.severity
 
     @admin.display(ordering="subject")
     def about(self, incident: Incident) -> str:
@@ -81,7 +108,7 @@ class IncidentAdmin(ConsoleAdmin):
 
     @admin.display(ordering="ended_at")
     def ended(self, incident: Incident) -> str:
-        return f"{incident.ended_at:%b %d %H:%M}" if incident.ended_at else "open"
+        return f"{incident.ended_at:%b %d %H:%M}" if incident.ended_at else "-"
 
     @admin.display(description="told")
     def told_at(self, incident: Incident) -> str:
@@ -98,9 +125,33 @@ class IncidentAdmin(ConsoleAdmin):
         link = runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind)
         return format_html('<a href="{0}">{0}</a>', link) if "://" in link else link
 
-    @admin.action(description="Acknowledge: I am at it", permissions=["change"])
+    @admin.display
+    def where_to_look(self, incident: Incident) -> str:
+        """The console's page that shows what it is about."""
+        link = _page_about(incident)
+        return format_html('<a href="{0}">{0}</a>', link)
+
+    @admin.action(description="Acknowledge: I am at it", permissions=["acknowledge"])
     def acknowledge(self, request: HttpRequest, incidents: QuerySet[Incident]) -> None:
         """The first name stays."""
-        by, at = request.user.get_username(), timezone.now()
+        by, at = name_of(request), timezone.now()
         done = sum(incident_acknowledge(incident=incident, by=by, at=at) for incident in incidents)
         messages.success(request, f"{done} acknowledged by {by}.")
+
+    def acknowledge_one(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The button on an incident's own page."""
+        if not self.has_acknowledge_permission(request):
+            raise PermissionDenied
+        self.acknowledge(request, Incident.objects.filter(pk=get_object_or_404(Incident, pk=pk).pk))
+        return HttpResponseRedirect(reverse("admin:ingest_incident_change", args=[pk]))
+
+
+def _page_about(incident: Incident) -> str:
+    if incident.kind == Kind.TOPIC_PARKED:
+        return reverse("console:topic", args=[incident.subject.partition(" of ")[0]])
+    if incident.kind == Kind.BREAKER_NOT_CLOSED:
+        is_cluster = incident.subject == CLUSTER
+        return reverse("console:breakers") if is_cluster else reverse("console:topic", args=[incident.subject])
+    if incident.kind == Kind.DEAD_LETTERS_AGEING:
+        return reverse("admin:ingest_deadletter_changelist")
+    return reverse("console:journals") if incident.kind in _JOURNALS else reverse("admin:index")

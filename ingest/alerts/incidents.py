@@ -13,6 +13,7 @@ from django.db.models import Count
 from ingest.alerts.conditions import Finding
 from ingest.alerts.kinds import Kind, severity_of
 from ingest.models import Incident, Notification
+from tenants.audit import audit
 
 VALUE_CHARACTERS = 500
 SUBJECT_CHARACTERS = 400
@@ -46,10 +47,14 @@ def open_counts() -> dict[str, int]:
     return dict(counted)
 
 
+@transaction.atomic
 def incident_acknowledge(*, incident: Incident, by: str, at: datetime) -> bool:
     """Says that somebody is at it; False if somebody was before. It changes nothing else."""
     unclaimed = Incident.objects.filter(pk=incident.pk, acknowledged_at=None)
-    return unclaimed.update(acknowledged_by=by, acknowledged_at=at) == 1
+    if not unclaimed.update(acknowledged_by=by, acknowledged_at=at):
+        return False
+    audit(by=by, action="incident.acknowledge", target=incident, after={"acknowledged_by": by})
+    return True
 
 
 def incidents_forget(*, ended_before: datetime) -> int:

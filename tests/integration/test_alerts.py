@@ -25,6 +25,7 @@ from ingest.alerts.shown import show_open_alerts
 from ingest.heartbeats import Heartbeat, workers
 from ingest.models import Incident, Notification
 from ingest.tasks.alerts import evaluate_alerts
+from tenants.models import ControlPlaneVersion
 from tests.programs import Program, poll_until, run
 from tests.receivers import MailReceiver, WebhookReceiver
 from tests.services import RedisServer
@@ -75,9 +76,11 @@ def alerting(settings: Settings, hook: WebhookReceiver, mail: MailReceiver) -> N
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", mail.port
 
 
-def beat(client: redis.Redis, pid: int = 7, silent_s: float = 0, **fields: object) -> None:
+def beat(client: redis.Redis, pid: int = 7, silent_s: float = 0, age_s: float = 100, **fields: object) -> None:
+    """A worker that knows every change, however long ago the database was made."""
     now_s = time.time()
-    Heartbeat(client, "n1", pid, now_s - 100).beat(fields, now_s - silent_s)
+    known = {"snapshot_version": ControlPlaneVersion.current()}
+    Heartbeat(client, "n1", pid, now_s - age_s).beat(known | fields, now_s - silent_s)
 
 
 def try_again_now() -> None:
@@ -204,7 +207,7 @@ def test_a_worker_that_is_killed_is_missed_until_another_replaces_it(
     beat(client, pid=7, silent_s=16)
     evaluate_alerts()
     missed = Incident.objects.get(kind="worker_missing")
-    Heartbeat(client, "n1", 8, time.time()).beat({}, time.time())
+    beat(client, pid=8, age_s=0)
     evaluate_alerts()
     evaluate_alerts()
 

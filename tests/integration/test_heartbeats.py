@@ -6,7 +6,8 @@ import msgspec
 import pytest
 import redis
 
-from ingest.heartbeats import WORKERS, BreakerStatus, Heartbeat, forget, workers
+from ingest.breaker_reports import BreakersReport
+from ingest.heartbeats import BREAKERS, WORKERS, BreakerStatus, Heartbeat, forget, told, workers
 
 WALL_S = 1_900_000_000.0
 
@@ -44,6 +45,18 @@ def test_a_goodbye_takes_the_worker_off_the_list(client: redis.Redis) -> None:
     leaving.goodbye()
 
     assert [status.name for status in workers(client)] == ["n1/7"]
+
+
+def test_what_a_worker_tells_beside_its_heartbeat_goes_with_it(client: redis.Redis) -> None:
+    staying, leaving, dead = (Heartbeat(client, "n1", pid, WALL_S) for pid in (7, 8, 9))
+    for heart in (staying, leaving, dead):
+        heart.beat({}, WALL_S)
+        heart.tell(BREAKERS, BreakersReport(1, ()))
+
+    leaving.goodbye()
+    forget(client, [status for status in workers(client) if status.pid == 9])
+
+    assert list(told(client, BREAKERS, BreakersReport)) == ["n1/7"]
 
 
 def test_a_heartbeat_has_no_expiry(client: redis.Redis) -> None:

@@ -15,8 +15,16 @@ from pytest_django import Settings
 from redis import Redis
 
 from ingest.breaker_board import BreakerBoard
+from ingest.breaker_reports import breakers_report
+from ingest.builder import PUBLISHED
+from ingest.console.history import breaker_transitions_copy
 from ingest.dataplane.breaker import BreakerLimits
+from ingest.dataplane.policy import Header, TopicPolicy, dump
+from ingest.heartbeats import BREAKERS, Heartbeat
+from ingest.models import BreakerTransition, OverrideKind
+from ingest.overrides import override_add
 from ingest.parked import PARKED, ParkedEntry, publish_parked, read_parked
+from tenants.models import AuditEntry
 
 NOW_WALL_MS = 1_790_000_000_123  # 2026-09-21T14:13:20.123Z
 
@@ -114,19 +122,87 @@ def test_breaker_status_says_where_each_stands_and_what_moved_it(redis: Redis) -
     assert [breaker["state"] for breaker in facts["breakers"]] == ["CLOSED", "OPEN"]
 
 
-@pytest.mark.django_db
-def test_the_console_shows_where_breakers_stand_and_what_is_parked(
-    redis: Redis, client: Client, settings: Settings, tmp_path: Path
-) -> None:
+@pytest.fixture
+def console(redis: Redis, client: Client, settings: Settings, tmp_path: Path, db: None) -> Client:
     settings.STATIC_ROOT = tmp_path  # whitenoise warns about a directory that is not there
     client.force_login(get_user_model().objects.create_superuser("operator"))
-    board = BreakerBoard(redis, "worker-1", BreakerLimits())
-    board.cluster.record(0, 5, 0)
+    return client
+
+
+def page(console: Client, name: str, *args: str) -> str:
+    return html.unescape(console.get(reverse(f"console:{name}", args=args)).content.decode())
+
+
+def heard(redis: Redis, board: BreakerBoard, pid: int = 7, version: int = 1) -> None:
+    """A worker of this board speaks."""
+    heart = Heartbeat(redis, "node-1", pid, time.time())
+    heart.beat({"snapshot_version": version}, time.time())
+    heart.tell(BREAKERS, breakers_report(board.breakers(), time.time_ns() // 1_000_000))
+
+
+def test_the_console_shows_where_breakers_stand_in_each_worker_and_what_is_parked(
+    redis: Redis, console: Client
+) -> None:
+    board = BreakerBoard(redis, "node-1/7", BreakerLimits())
+    board.cluster.record(0, 5, 0, "_ALL_BROKERS_DOWN")
     board.look()
-    publish_parked(redis, "worker-1", [parked()])
+    heard(redis, board)
+    publish_parked(redis, "node-1/7", [parked()])
 
-    page = html.unescape(client.get(reverse("admin:ingest_override_changelist")).content.decode())
+    shown = page(console, "breakers")
 
-    assert "the cluster" in page
-    assert "5 of the last 5 calls failed" in page
-    assert "Broker: Topic authorization failed" in page
+    assert "5 of the last 5 calls failed, the last with _ALL_BROKERS_DOWN" in shown
+    assert "node-1/7" in shown
+    assert "TOPIC_AUTHORIZATION_FAILED: Broker: Topic authorization failed" in shown
+    assert f"{reverse('console:override')}?kind=RESUMED&topic=logs&tenant=acme" in shown
+
+
+def test_topics_are_those_of_the_snapshot_that_redis_has(redis: Redis, console: Client) -> None:
+    topics = (TopicPolicy("logs", 6, 1 << 20), TopicPolicy("audit", 3, 1 << 20))
+    redis.set(PUBLISHED, dump(Header(1, NOW_WALL_MS, (), topics, (), 0, 0), [], []))
+
+    shown, one = page(console, "breakers"), page(console, "topic", "audit")
+
+    assert reverse("console:topic", args=["logs"]) in shown
+    assert ">3</span>" in one
+    assert "not seen in the cluster" not in one
+
+
+def test_a_move_is_shown_before_it_is_copied_and_once_when_it_was(redis: Redis, console: Client) -> None:
+    board = BreakerBoard(redis, "node-1/7", BreakerLimits())
+    board.topic("logs").record(0, 5, 0, "_TRANSPORT")
+    board.look()
+    why = "<td>5 of the last 5 calls failed, the last with _TRANSPORT</td>"
+
+    fresh = page(console, "topic", "logs")
+    breaker_transitions_copy(redis)
+    copied = page(console, "topic", "logs")
+
+    assert (fresh.count(why), copied.count(why)) == (1, 1)
+    assert BreakerTransition.objects.count() == 1
+
+
+def test_the_page_says_which_workers_obey(redis: Redis, console: Client) -> None:
+    board = BreakerBoard(redis, "node-1/7", BreakerLimits())
+    heard(redis, board, pid=7, version=0)
+    word = override_add(kind=OverrideKind.FORCED_OPEN, by="operator", reason="brokers are moved")
+    before = page(console, "breakers")
+
+    heard(redis, board, pid=7, version=word.pk + 10**15)
+    after = page(console, "breakers")
+
+    assert "0 of 1 worker obeys" in before
+    assert "node-1/7 not yet" in before
+    assert "1 of 1 worker obeys" in after
+
+
+def test_an_override_notes_what_it_found(redis: Redis, db: None) -> None:
+    board = BreakerBoard(redis, "node-1/7", BreakerLimits())
+    board.topic("logs").record(0, 5, 0, "_TRANSPORT")
+    board.look()
+
+    override_add(kind=OverrideKind.RESET, topic="logs", by="operator", reason="it is well")
+
+    line = AuditEntry.objects.get(action="override.reset")
+    assert line.before == {"state": "OPEN: 5 of the last 5 calls failed, the last with _TRANSPORT"}
+    assert line.after == {"state": "CLOSED"}

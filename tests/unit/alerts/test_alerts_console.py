@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
 from ingest.models import Incident, Notification
+from tenants.models import AuditEntry
 
 pytestmark = pytest.mark.django_db
 
@@ -76,6 +78,52 @@ def test_an_operator_says_that_somebody_is_at_it(console: Client) -> None:
     console.post(reverse("admin:ingest_incident_changelist"), {"action": "acknowledge", "_selected_action": [one.pk]})
 
     assert Incident.objects.get().acknowledged_by == "ann"
+    line = AuditEntry.objects.get(action="incident.acknowledge")
+    assert (line.by, line.target, line.after) == ("ann", str(one), {"acknowledged_by": "ann"})
+
+
+def test_an_incidents_own_page_has_the_button_until_somebody_is_at_it(console: Client) -> None:
+    one = incident("buffer_filling", "journal of n1/7")
+    button = reverse("admin:ingest_incident_acknowledge", args=[one.pk])
+    before = page(console, "change", one.pk)
+
+    console.post(button)
+    console.post(button)
+
+    assert button in before
+    assert button not in page(console, "change", one.pk)
+    assert AuditEntry.objects.filter(action="incident.acknowledge").count() == 1
+
+
+def test_who_may_only_look_is_at_nothing(client: Client, console: Client) -> None:
+    one = incident("buffer_filling", "journal of n1/7")
+    viewer = User.objects.create_user("eve", is_staff=True)
+    viewer.groups.add(Group.objects.get(name="viewer"))
+    client.force_login(viewer)
+
+    answer = client.post(reverse("admin:ingest_incident_acknowledge", args=[one.pk]))
+    client.post(reverse("admin:ingest_incident_changelist"), {"action": "acknowledge", "_selected_action": [one.pk]})
+
+    assert answer.status_code == 403
+    assert Incident.objects.get().acknowledged_by == ""
+    assert "I am at it" not in page(client, "change", one.pk)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "where"),
+    [
+        ("topic_parked", "audit of bolt", "/admin/topics/audit/"),
+        ("breaker_not_closed", "cluster", "/admin/breakers/"),
+        ("breaker_not_closed", "audit", "/admin/topics/audit/"),
+        ("worker_missing", "n1/7", "/admin/journals/"),
+        ("dead_letters_ageing", "platform", "/admin/ingest/deadletter/"),
+        ("redis_away", "redis", "/admin/"),
+    ],
+)
+def test_an_incident_leads_to_the_page_about_it(console: Client, kind: str, subject: str, where: str) -> None:
+    one = incident(kind, subject)
+
+    assert f'<a href="{where}">{where}</a>' in page(console, "change", one.pk)
 
 
 def test_nobody_makes_or_removes_incidents_by_hand(console: Client) -> None:

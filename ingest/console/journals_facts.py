@@ -1,0 +1,179 @@
+"""What the journals' page says of each worker, tenant and file, and what to do about it in a sentence. Pure."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ingest.console.ages import age_in_words, age_of_minute
+from ingest.console.breakers_facts import moment
+from ingest.console.breakers_look import Look
+from ingest.heartbeats import WorkerStatus
+from ingest.journal_reports import JournalReport, JournalsReport
+
+FULL_RATIO = 0.8
+DISK_FULL_RATIO = 0.9
+
+
+class Advice(NamedTuple):
+    """What to do, and the command that does it or shows more. Nothing: all is as it should be."""
+
+    text: str
+    command: str = ""
+
+
+class WorkerRow(NamedTuple):
+    """One worker, heard or missing, with its own journal and those it has adopted."""
+
+    worker: str
+    heard: str
+    is_missing: bool
+    journals: Sequence[JournalReport]
+    used_bytes: int
+    used_ratio: float
+    unsettled: int
+    pending: int
+    oldest: str
+    fsync: str
+    disk_free_bytes: int
+    disk_ratio: float
+    advice: Advice
+
+    @property
+    def used_percent(self) -> int:
+        """Of what it may take."""
+        return min(100, round(self.used_ratio * 100))
+
+    @property
+    def level(self) -> str:
+        """For the colour of its meter."""
+        return "fb-bad" if self.used_ratio > FULL_RATIO else "fb-warn" if self.used_ratio > FULL_RATIO / 2 else ""
+
+
+class TenantRow(NamedTuple):
+    """What one tenant has in the journal of one worker; `share_percent` is of what it may take beside others."""
+
+    tenant: str
+    worker: str
+    live_bytes: int
+    share_percent: int
+    events: int
+    oldest: str
+
+
+class AsideRow(NamedTuple):
+    """A file that was set aside."""
+
+    node: str
+    path: str
+    size_bytes: int
+    at: datetime
+    advice: Advice
+
+
+def worker_rows(look: Look) -> list[WorkerRow]:
+    """The missing first, then by name."""
+    missing = [_worker_row(one, look.last_words.get(one.name), look.wall_s, is_missing=True) for one in look.missing]
+    return [*missing, *(_worker_row(one, look.journals.get(one.name), look.wall_s) for one in look.heard)]
+
+
+def tenant_rows(look: Look) -> list[TenantRow]:
+    """Whoever takes most first."""
+    rows = [
+        TenantRow(
+            tenant=one.tenant,
+            worker=worker,
+            live_bytes=one.live_bytes,
+            share_percent=round(100 * one.live_bytes / told.share_bytes) if told.share_bytes else 0,
+            events=one.events,
+            oldest=age_of_minute(one.oldest_minute, look.wall_s),
+        )
+        for worker, told in look.journals.items()
+        for one in told.tenants
+    ]
+    return sorted(rows, key=lambda row: (-row.live_bytes, row.tenant, row.worker))
+
+
+def aside_rows(look: Look) -> list[AsideRow]:
+    """Each file once, though all workers of its node tell of it; the newest first."""
+    rows = {
+        (told.node, file.path): AsideRow(
+            told.node, file.path, file.size_bytes, moment(file.at_wall_ms), _about_file(told.node, file.path)
+        )
+        for told in look.journals.values()
+        for file in told.files
+    }
+    return sorted(rows.values(), key=lambda row: row.at, reverse=True)
+
+
+def advice_about_lost(journal: str, node: str, *, is_closed: bool) -> Iterator[Advice]:
+    """A journal without a worker: the likely case first."""
+    how = "ended in order" if is_closed else "went away"
+    yield Advice(
+        f"Its worker {how}, and no other has taken it over. Start {node} again with the same directory, or deliver what"
+        " is in it without a web server:",
+        "manage.py journal drain",
+    )
+    yield Advice(
+        "Its disk is lost for good: count what waited there as discarded.",
+        f'manage.py ledger_check --give-up {shlex.quote(journal)} --reason "…"',
+    )
+
+
+def _worker_row(
+    status: WorkerStatus, told: JournalsReport | None, wall_s: float, *, is_missing: bool = False
+) -> WorkerRow:
+    journals = told.journals if told else ()
+    minutes = [one.oldest_minute for one in journals if one.oldest_minute is not None]
+    return WorkerRow(
+        worker=status.name,
+        heard=f"{age_in_words(wall_s - status.seen_wall_s)} ago" if is_missing else "now",
+        is_missing=is_missing,
+        journals=journals,
+        used_bytes=status.journal_used_bytes,
+        used_ratio=status.journal_used_bytes / status.journal_max_bytes if status.journal_max_bytes else 0.0,
+        unsettled=sum(one.unsettled for one in journals),
+        pending=status.journal_pending_events,
+        oldest=age_of_minute(min(minutes, default=None), wall_s),
+        fsync=told.fsync if told else "",
+        disk_free_bytes=status.disk_free_bytes,
+        disk_ratio=_disk_ratio(status),
+        advice=_about_worker(status, told, is_missing=is_missing),
+    )
+
+
+def _about_worker(status: WorkerStatus, told: JournalsReport | None, *, is_missing: bool) -> Advice:
+    """What is most urgent."""
+    name = shlex.quote(told.journals[0].name) if told and told.journals else "NAME"
+    if is_missing:
+        directory = shlex.quote(told.directory) if told else "DIRECTORY"
+        return Advice(
+            f"Start {status.node} again: a worker of it takes this journal over within seconds. Where only its disk is"
+            " left, attach it elsewhere and there",
+            f"FOREBAY_JOURNAL_DIR={directory} manage.py journal drain",
+        )
+    if _disk_ratio(status) > DISK_FULL_RATIO:
+        return Advice("Its disk is nearly full: make room, but remove no .segment.", "manage.py journal list")
+    if status.journal_max_bytes and status.journal_used_bytes > FULL_RATIO * status.journal_max_bytes:
+        return Advice(
+            "More comes in than Kafka takes: at 100 % senders get 503. Mend Kafka or lower a quota; where the disk has"
+            " room, raise FOREBAY_JOURNAL_MAX_BYTES.",
+            "manage.py journal list",
+        )
+    if told and any(flow.parked for flow in told.flows):
+        return Advice("Events are parked: resume them when their topic takes them.", "manage.py topic parked")
+    if status.journal_pending_events:
+        return Advice("They leave by themselves, the oldest first. To look at them:", f"manage.py journal show {name}")
+    return Advice("")
+
+
+def _about_file(node: str, path: str) -> Advice:
+    return Advice(
+        f"Look at the disk of {node}, then put what can be read of it in line again; what was delivered before is sent"
+        " twice, under the same eventId.",
+        f"manage.py journal requeue {shlex.quote(path)}",
+    )
+
+
+def _disk_ratio(status: WorkerStatus) -> float:
+    return 1 - status.disk_free_bytes / status.disk_total_bytes if status.disk_total_bytes else 0.0

@@ -1,0 +1,93 @@
+"""What the journals' page says of workers, tenants and files, and what to do about each."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ingest.console.journals_facts import advice_about_lost, aside_rows, tenant_rows, worker_rows
+from ingest.journal_reports import FileReport, FlowReport, JournalReport, TenantReport
+from tests.unit.console.breaker_world import GIB, MINUTE, NOW_WALL_MS, Platform, journals, worker
+
+
+def test_a_worker_is_told_with_what_it_holds_and_for_how_long() -> None:
+    own = JournalReport("5f2f2ca5", 4096, 50, 30, MINUTE - 3)
+    platform = Platform(
+        heard=[worker(1, journal_used_bytes=GIB, journal_pending_events=30)], journals={"node-1/1": journals(own=own)}
+    )
+
+    (row,) = worker_rows(platform.look())
+
+    assert (row.used_percent, row.unsettled, row.pending, row.oldest, row.fsync) == (50, 50, 30, "2 min", "interval")
+    assert row.level == "fb-warn"
+
+
+def test_the_missing_come_first_with_their_last_words() -> None:
+    platform = Platform(
+        heard=[worker(1)],
+        missing=[worker(2, is_missing=True)],
+        journals={"node-1/2": journals(own=JournalReport("9158", 4096, 7, 7, MINUTE))},
+    )
+
+    gone, there = worker_rows(platform.look())
+
+    assert (gone.worker, gone.is_missing, gone.heard, gone.unsettled) == ("node-1/2", True, "5 min ago", 7)
+    assert gone.advice.command == "FOREBAY_JOURNAL_DIR=/var/lib/forebay/journal manage.py journal drain"
+    assert (there.is_missing, there.advice.text) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "command"),
+    [
+        ({"disk_free_bytes": 5 * GIB}, "manage.py journal list"),
+        ({"journal_used_bytes": 2 * GIB}, "manage.py journal list"),
+        ({"journal_pending_events": 5}, "manage.py journal show 5f2f2ca5"),
+        ({}, ""),
+    ],
+)
+def test_each_trouble_of_a_worker_has_its_command(facts: dict[str, int], command: str) -> None:
+    platform = Platform(heard=[worker(1, **facts)], journals={"node-1/1": journals()})
+
+    (row,) = worker_rows(platform.look())
+
+    assert row.advice.command == command
+
+
+def test_who_has_parked_events_is_told_to_resume_them() -> None:
+    flow = FlowReport("acme", "audit", 5, MINUTE, "TOPIC_AUTHORIZATION_FAILED")
+    platform = Platform(heard=[worker(1, journal_pending_events=5)], journals={"node-1/1": journals(flow)})
+
+    (row,) = worker_rows(platform.look())
+
+    assert "resume" in row.advice.text
+
+
+def test_tenants_are_told_by_their_bytes_with_their_part_of_what_they_may_take() -> None:
+    platform = Platform(
+        journals={
+            "node-1/1": journals(tenants=[TenantReport("acme", GIB // 8, 300, MINUTE - 1)]),
+            "node-1/2": journals(tenants=[TenantReport("bolt", GIB // 4, 500, None)]),
+        }
+    )
+
+    first, second = tenant_rows(platform.look())
+
+    assert (first.tenant, first.worker, first.share_percent, first.oldest) == ("bolt", "node-1/2", 100, "")
+    assert (second.tenant, second.share_percent, second.events, second.oldest) == ("acme", 50, 300, "under a minute")
+
+
+def test_a_file_that_was_set_aside_is_told_once_with_the_command_that_puts_it_in_line_again() -> None:
+    file = FileReport("/var/lib/my journal/00.damaged", 4096, NOW_WALL_MS)
+    platform = Platform(journals={"node-1/1": journals(files=[file]), "node-1/2": journals(files=[file])})
+
+    (row,) = aside_rows(platform.look())
+
+    assert (row.size_bytes, row.at) == (4096, datetime.fromtimestamp(NOW_WALL_MS / 1000, UTC))
+    assert row.advice.command == "manage.py journal requeue '/var/lib/my journal/00.damaged'"
+
+
+def test_a_journal_without_a_worker_may_be_taken_over_or_given_up() -> None:
+    take_over, give_up = advice_about_lost("9158", "node-2", is_closed=False)
+
+    assert "went away" in take_over.text
+    assert take_over.command == "manage.py journal drain"
+    assert give_up.command == 'manage.py ledger_check --give-up 9158 --reason "…"'
