@@ -118,6 +118,10 @@ class Browser:
         )
         return self._driver.find_element(By.CSS_SELECTOR, css)
 
+    def all(self, css: str) -> list[WebElement]:
+        """Those that are there now, in sight or not."""
+        return self._driver.find_elements(By.CSS_SELECTOR, css)
+
     def run(self, script: str, *arguments: Any) -> Any:
         return self._driver.execute_script(script, *arguments)
 
@@ -144,6 +148,18 @@ class Browser:
                 self._driver.save_screenshot(str(SHOTS / f"{name}-{width}-{theme}.png"))
         self._look("wide", "light")
 
+    def check(self, about: str) -> None:
+        """Look for what is wrong with this page as it is now, without a picture of it."""
+        self._check(about)
+
+    def listen(self, about: str) -> None:
+        """Only what the browser itself complains of: errors in its console, requests to other hosts."""
+        self.checked += [f"{about}: {one}" for one in self._complaints()]
+
+    def screen(self, width: str, theme: str = "light") -> None:
+        """Look at the page at this width, `wide` or `narrow`, in this theme, until told otherwise."""
+        self._look(width, theme)
+
     def _look(self, width: str, theme: str) -> None:
         """The theme by what the browser prefers, which the console follows; height by the page, for the picture."""
         media = [{"name": "prefers-color-scheme", "value": theme}]
@@ -161,7 +177,7 @@ class Browser:
             if violation["impact"] in ("serious", "critical"):
                 nodes = "; ".join(node["html"][:120] for node in violation["nodes"][:3])
                 self.checked.append(f"{about}: {violation['id']} ({violation['impact']}): {nodes}")
-        self.checked += [f"{about}: {one}" for one in self._complaints()]
+        self.listen(about)
 
     def _complaints(self) -> list[str]:
         """Errors in the browser's console since the last time, and requests to other hosts."""
