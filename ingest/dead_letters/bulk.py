@@ -6,7 +6,7 @@ costs nothing here, and a letter an operator sends alone waits behind a few hund
 
 from collections import Counter
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -18,6 +18,7 @@ from ingest.dead_letters.claims import is_free
 from ingest.dead_letters.routes import Destination, Dropped, Routes, Topics
 from ingest.dead_letters.selection import OPEN, LetterCriteria, criteria_from, letters_read, letters_select
 from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus, ReplayRoute
+from tenants.audit import audit
 
 # Of one bulk replay so many letters are due at a time.
 ENLISTED_AT_ONCE = 500
@@ -25,6 +26,7 @@ ENLISTED_AT_ONCE = 500
 PLANNED_SAMPLE = 1_000
 PLANNED_BYTES = 32 << 20
 R = TypeVar("R", bound=Model)
+Facts = dict[str, Any]
 
 
 class BulkRefused(Exception):
@@ -71,7 +73,7 @@ def bulk_plan(
         raise BulkRefused(f"No open dead letter matches: {criteria}.")
     if not reason.strip():
         raise BulkRefused("Say why: the reason stays with the replay.")
-    return BulkReplay.objects.create(
+    bulk = BulkReplay.objects.create(
         criteria=criteria.as_json(),
         route=route,
         charges_quota=charges_quota,
@@ -80,6 +82,9 @@ def bulk_plan(
         last_id=found["last_id"],
         created_by=by,
     )
+    facts = {"criteria": bulk.criteria, "letters": bulk.planned_events, "route": str(route), "quota": charges_quota}
+    _audit(bulk, "plan", by, reason, None, facts)
+    return bulk
 
 
 def bulk_forecast(*, bulk: BulkReplay, routes: Routes, topics: Topics) -> BulkPlan:
@@ -91,8 +96,7 @@ def bulk_forecast(*, bulk: BulkReplay, routes: Routes, topics: Topics) -> BulkPl
         rows = letters.order_by().values_list("topic").annotate(count=Count("pk")).order_by("topic")
         destinations, sampled = dict(rows), events
     else:
-        sample = _sample(letters)
-        destinations = Counter(_destination(routes, letter, topics) for letter in letters_read(letters=sample))
+        destinations = letters_destinations(letters=letters, routes=routes, topics=topics)
         sampled = sum(destinations.values())
     return BulkPlan(
         events=events,
@@ -102,6 +106,11 @@ def bulk_forecast(*, bulk: BulkReplay, routes: Routes, topics: Topics) -> BulkPl
         estimated_s=events / settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S,
         charges_quota=bulk.charges_quota,
     )
+
+
+def letters_destinations(*, letters: QuerySet[DeadLetter], routes: Routes, topics: Topics) -> dict[str, int]:
+    """Where today's rules would send the first ones, counted; `-` is nowhere."""
+    return Counter(_destination(routes, letter, topics) for letter in letters_read(letters=_sample(letters)))
 
 
 def _sample(letters: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
@@ -123,30 +132,30 @@ def _destination(routes: Routes, letter: DeadLetter, topics: Topics) -> str:
     return f"- dropped: {choice.reason}" if isinstance(choice, Dropped) else f"- {choice.code}"
 
 
-def bulk_start(*, bulk: BulkReplay, by: str = "") -> None:
+def bulk_start(*, bulk: BulkReplay, by: str = "", reason: str = "") -> None:
     """Begin. Raises BulkRefused."""
-    _move(bulk, (BulkStatus.PLANNED,), BulkStatus.RUNNING, by, started_at=timezone.now())
+    _move(bulk, (BulkStatus.PLANNED,), BulkStatus.RUNNING, ("start", by, reason), started_at=timezone.now())
 
 
-def bulk_pause(*, bulk: BulkReplay, by: str = "") -> None:
+def bulk_pause(*, bulk: BulkReplay, by: str = "", reason: str = "") -> None:
     """What is in a sender's hands is finished, then nothing more until `bulk_resume`. Raises BulkRefused."""
-    _move(bulk, (BulkStatus.RUNNING,), BulkStatus.PAUSED, by)
+    _move(bulk, (BulkStatus.RUNNING,), BulkStatus.PAUSED, ("pause", by, reason))
 
 
-def bulk_resume(*, bulk: BulkReplay, by: str = "") -> None:
+def bulk_resume(*, bulk: BulkReplay, by: str = "", reason: str = "") -> None:
     """Go on where it was paused. Raises BulkRefused."""
-    _move(bulk, (BulkStatus.PAUSED,), BulkStatus.RUNNING, by)
+    _move(bulk, (BulkStatus.PAUSED,), BulkStatus.RUNNING, ("resume", by, reason))
 
 
 @transaction.atomic
-def bulk_cancel(*, bulk: BulkReplay, by: str = "") -> None:
+def bulk_cancel(*, bulk: BulkReplay, by: str = "", reason: str = "") -> None:
     """Send no more of it. What it has not sent is what it was before: it waits for its own retry, or for an operator.
     Raises BulkRefused."""
     _move(
         bulk,
         (BulkStatus.PLANNED, BulkStatus.RUNNING, BulkStatus.PAUSED),
         BulkStatus.CANCELLED,
-        by,
+        ("cancel", by, reason),
         ended_at=timezone.now(),
     )
     waiting = DeadLetter.objects.filter(bulk=bulk, status=LetterStatus.WAITING)
@@ -243,9 +252,21 @@ def _to_come(bulk: BulkReplay) -> int:
     return _to_enlist(bulk).count()
 
 
-def _move(bulk: BulkReplay, allowed: tuple[BulkStatus, ...], to: BulkStatus, by: str, **times: datetime) -> None:
+@transaction.atomic
+def _move(
+    bulk: BulkReplay, allowed: tuple[BulkStatus, ...], to: BulkStatus, word: tuple[str, str, str], **times: datetime
+) -> None:
+    """`word` is what was asked for, by whom and why."""
+    verb, by, reason = word
     who = {"last_changed_by": by[:150]} if by else {}
+    before = bulk.status
     moved = BulkReplay.objects.filter(pk=bulk.pk, status__in=allowed).update(status=to, **who, **times)
     bulk.refresh_from_db()
     if not moved:
         raise BulkRefused(f"Bulk replay {bulk.pk} is {bulk.status}, so it cannot become {to}.")
+    facts = {"criteria": bulk.criteria, "letters": bulk.planned_events}
+    _audit(bulk, verb, by, reason, {"status": before}, {"status": bulk.status, **facts})
+
+
+def _audit(bulk: BulkReplay, verb: str, by: str, reason: str, before: Facts | None, after: Facts) -> None:
+    audit(by=by, action=f"bulk.{verb}", target=bulk, reason=reason, before=before, after=after)

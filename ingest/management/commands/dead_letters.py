@@ -18,6 +18,7 @@ from ingest.dead_letters.decisions import DecisionRefused, letters_discard, lett
 from ingest.dead_letters.editing import EditRefused, event_text, letter_edit
 from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.selection import (
+    ANY_OPEN,
     LARGE,
     LetterCriteria,
     letter_facts,
@@ -28,7 +29,7 @@ from ingest.dead_letters.selection import (
 )
 from ingest.dead_letters.sending import topics_of_cluster
 from ingest.models import BulkReplay, DeadLetter, LetterStatus, ReplayRoute
-from tenants.management.terminal import add_json_option, natural_number, one_line_errors
+from tenants.management.terminal import add_json_option, add_why_option, natural_number, one_line_errors
 
 EXAMPLES = """examples:
   dead_letters causes --tenant acme              what they died of, most frequent first
@@ -41,7 +42,7 @@ EXAMPLES = """examples:
   dead_letters discard 17 --reason "test traffic"
   dead_letters export --tenant acme > acme.ndjson
 """
-_CRITERIA = ("tenant", "topic", "rule", "fault", "code", "status", "event_id", "dead_from", "dead_before")
+_CRITERIA = ("tenant", "topic", "rule", "fault", "code", "status", "event_id", "text", "dead_from", "dead_before")
 
 
 class Command(BaseCommand):
@@ -62,8 +63,10 @@ class Command(BaseCommand):
         _add(verbs, "show", "One letter: its event and what was tried.", "ID")
         edit = _add(verbs, "edit", "Replace its event; the original is kept.", "ID")
         edit.add_argument("--file", type=Path, help="The JSON object; standard input when absent.")
+        add_why_option(edit)
         replay = _add(verbs, "replay", "Send letters again; the Celery worker does it within seconds.", "IDS")
         _add_route(replay, ReplayRoute.RULES)
+        add_why_option(replay)
         discard = _add(verbs, "discard", "Give letters up.", "IDS")
         discard.add_argument("--reason", required=True, help="It stays with them.")
         _add_bulk(verbs)
@@ -125,11 +128,11 @@ class Command(BaseCommand):
             event = options["file"].read_text() if options["file"] else sys.stdin.read()
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{options['file']} cannot be read: {error}") from None
-        letter = letter_edit(letter_id=options["id"], event=event, by=_me())
+        letter = letter_edit(letter_id=options["id"], event=event, reason=options["reason"], by=_me())
         self._tell(options, f"Dead letter {letter.pk} is edited; the original is kept.", id=letter.pk)
 
     def _replay(self, options: dict[str, Any]) -> None:
-        count = letters_replay(ids=options["ids"], route=options["route"], by=_me())
+        count = letters_replay(ids=options["ids"], route=options["route"], reason=options["reason"], by=_me())
         self._tell_count(options, count, "will be sent again within seconds")
 
     def _discard(self, options: dict[str, Any]) -> None:
@@ -145,7 +148,7 @@ class Command(BaseCommand):
             "cancel": bulks.bulk_cancel,
         }
         if options["step"] in steps:
-            steps[options["step"]](bulk=bulk, by=_me())
+            steps[options["step"]](bulk=bulk, by=_me(), reason=options["reason"])
         facts = bulks.bulk_progress(bulk=bulk)._asdict()
         if options["step"] == "plan":
             routes = Routes(settings.FOREBAY_SNAPSHOT_FILE)
@@ -190,8 +193,9 @@ def _add_filters(parser: CommandParser) -> None:
     for name in ("tenant", "topic", "rule", "code"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--event-id", default="")
+    parser.add_argument("--text", default="", help="Words, or how they begin, of source, message or stack trace.")
     parser.add_argument("--fault", default="", choices=["", Fault.CLUSTER.value, Fault.TOPIC.value, Fault.RECORD.value])
-    parser.add_argument("--status", default="", choices=["", *LetterStatus.values])
+    parser.add_argument("--status", default="", choices=["", ANY_OPEN, *LetterStatus.values])
     parser.add_argument("--dead-from", type=_moment, metavar="TIME", help="Died then or later; 2030-01-01T12:00.")
     parser.add_argument("--dead-before", type=_moment, metavar="TIME", help="Died before.")
 
@@ -211,9 +215,10 @@ def _add_bulk(verbs: Any) -> None:
     plan.add_argument("--charge-quota", action="store_true", help="Take each event from its tenant's quota.")
     plan.add_argument("--reason", required=True, help="It stays with the replay.")
     for name in ("start", "status", "pause", "resume", "cancel"):
-        _add(steps, name, f"{name.capitalize()} of a planned one.").add_argument(
-            "bulk_id", type=natural_number, metavar="BULK_ID"
-        )
+        step = _add(steps, name, f"{name.capitalize()} of a planned one.")
+        step.add_argument("bulk_id", type=natural_number, metavar="BULK_ID")
+        if name != "status":
+            add_why_option(step)
 
 
 def _moment(text: str) -> datetime:
