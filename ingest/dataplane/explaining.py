@@ -12,7 +12,16 @@ from msgspec.structs import replace
 from ingest.dataplane.event import LogEvent
 from ingest.dataplane.partitioning import UNASSIGNED, Partitioning, key_hash
 from ingest.dataplane.policy import RulePolicy, TopicPolicy
-from ingest.dataplane.routing import CompiledRule, Defaults, Route, TenantRouter, concerns, default_rule, text_of
+from ingest.dataplane.routing import (
+    SEPARATOR,
+    CompiledRule,
+    Defaults,
+    Route,
+    TenantRouter,
+    concerns,
+    default_rule,
+    text_of,
+)
 
 
 class Step(NamedTuple):
@@ -34,6 +43,11 @@ class Explanation(NamedTuple):
     def rule(self) -> RulePolicy:
         """The one that decides."""
         return self.steps[-1].rule
+
+    @property
+    def key_text(self) -> str:
+        """The key to read; fields are joined with a character that cannot be seen."""
+        return self.route.key.decode().replace(SEPARATOR, " + ")
 
     @property
     def partition(self) -> str:

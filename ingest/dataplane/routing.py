@@ -18,6 +18,8 @@ from ingest.dataplane.policy import RulePolicy, TopicPolicy
 
 # A tenant that invents sources must not fill the memory; past this many the memory starts afresh.
 REMEMBERED_ROUTES = 4096
+# Between the fields of a key. No ordinary field holds it, so that ("ab", "c") and ("a", "bc") differ.
+SEPARATOR = "\x1f"
 
 
 class Delivery(StrEnum):
@@ -193,8 +195,7 @@ def _key_function(fields: tuple[str, ...]) -> Callable[[LogEvent], bytes]:
     parts = [_field_of(name) for name in fields]
     if len(parts) == 1:
         return lambda event: parts[0](event).encode()
-    # A separator that no ordinary field holds, so that ("ab", "c") and ("a", "bc") differ.
-    return lambda event: "\x1f".join(part(event) for part in parts).encode()
+    return lambda event: SEPARATOR.join(part(event) for part in parts).encode()
 
 
 def _share(event: LogEvent) -> float:

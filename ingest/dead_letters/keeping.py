@@ -4,7 +4,7 @@ Control plane; called by a worker's dead-letter writer thread, and it does not r
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -17,12 +17,16 @@ from ingest.dead_letters.retries import RetryPolicy, retry_policy
 from ingest.dead_letters.searching import text_of
 from ingest.models import AttemptResult, DeadLetter, DeadLetterAttempt, LetterStatus, RoutingRule
 from ingest.models.dead_letters import DETAIL_CHARACTERS
+from ingest.rule_sets import rule_names
 
 BY_WORKER = "worker"
 DEFAULT_RULE = "default"
 
 Place = tuple[str, int]
 """The uuid of a journal, and a record's own number in it."""
+
+Rule = tuple[int, int]
+"""The number of the rules, and the one of them that routed it."""
 
 
 class _Identified(msgspec.Struct, rename="camel"):
@@ -38,7 +42,7 @@ def letters_keep(*, batch: Sequence[Undeliverable]) -> int:
     new = {_place(one): one for one in batch}
     for place in _stored(list(new)):
         del new[place]
-    names, policy, now = _rule_names(new.values()), retry_policy(), timezone.now()
+    names, policy, now = _rule_names(list(new.values())), retry_policy(), timezone.now()
     rows = [_letter(one, names, policy, now) for one in new.values()]
     # Another worker may adopt the same journal this moment: then its row is as good as ours.
     DeadLetter.objects.bulk_create(rows, ignore_conflicts=True)
@@ -64,12 +68,22 @@ def _stored(places: list[Place]) -> dict[Place, int]:
     return {(journal, sequence): pk for journal, sequence, pk in found}
 
 
-def _rule_names(batch: Iterable[Undeliverable]) -> dict[int, str]:
-    ids = {one.record[4] for one in batch}
-    return {0: DEFAULT_RULE, **dict(RoutingRule.objects.filter(pk__in=ids).values_list("pk", "name"))}
+def _rule_names(batch: Collection[Undeliverable]) -> dict[Rule, str]:
+    """As the rules were called when they routed it; as they are now for what was accepted before rules had versions."""
+    rules = {_rule(one) for one in batch}
+    of_versions = rule_names(version for version, _ in rules)
+    of_rows = dict(RoutingRule.objects.filter(pk__in={pk for _, pk in rules}).values_list("pk", "name"))
+    return {
+        (version, pk): DEFAULT_RULE if pk == 0 else of_versions.get((version, pk)) or of_rows.get(pk, "")
+        for version, pk in rules
+    }
 
 
-def _letter(one: Undeliverable, names: dict[int, str], policy: RetryPolicy, now: datetime) -> DeadLetter:
+def _rule(one: Undeliverable) -> Rule:
+    return one.policy_version, one.record[4]
+
+
+def _letter(one: Undeliverable, names: dict[Rule, str], policy: RetryPolicy, now: datetime) -> DeadLetter:
     topic, partition, key, value, rule_id = one.record
     last = one.attempts[-1] if one.attempts else None
     due = policy.next_attempt_at(fault=one.fault, retries=0, since=now, now=now, uniform=random.uniform)
@@ -79,7 +93,7 @@ def _letter(one: Undeliverable, names: dict[int, str], policy: RetryPolicy, now:
         tenant=one.tenant,
         event_id=text(event_id_of(value), 128),
         rule_id=rule_id,
-        rule_name=names.get(rule_id, ""),
+        rule_name=names[_rule(one)],
         policy_version=one.policy_version,
         topic=topic,
         partition=partition,

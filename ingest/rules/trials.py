@@ -62,6 +62,7 @@ class Sample(NamedTuple):
 
     events: int
     streams: list[Stream]
+    most: int = SAMPLE_EVENTS
 
     @property
     def changed_events(self) -> int:

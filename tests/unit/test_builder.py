@@ -319,10 +319,8 @@ def test_a_tenant_with_rules_of_its_own_cannot_be_deleted_from_under_them(
     rule(acme)
     client.force_login(get_user_model().objects.create_superuser("operator"))
 
-    alone = client.post(reverse("admin:tenants_tenant_delete", args=[acme.pk]), {"post": "yes"})
-    chosen = {"action": "delete_selected", "_selected_action": [acme.pk], "post": "yes"}
-    together = client.post(reverse("admin:tenants_tenant_changelist"), chosen)
+    page = client.post(reverse("console:tenant_delete", args=["acme"]), {"reason": "they left"}).content.decode()
 
     assert Tenant.objects.filter(pk=acme.pk).exists()
-    assert "routing rule: r" in alone.content.decode()
-    assert "routing rule: r" in together.content.decode()
+    assert "The live routing rule r names it" in page
+    assert "The draft routing rule r names it" in page

@@ -2,9 +2,11 @@
 
 import gc
 import itertools
+import struct
 import threading
 import time
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +81,14 @@ def test_a_snapshot_comes_back_as_it_went_in(
     assert found.tenants == {made.name: made for made in sent_tenants}
     assert found.keys == {made.digest: made for made in sent_keys}
     assert found.topics == {"logs": TopicPolicy("logs", 12, 1 << 20)}
+
+
+def test_a_file_from_before_rules_had_versions_is_read() -> None:
+    older = msgspec.to_builtins(header(1, [], []))
+    del older["rules_version"]
+    packed = msgspec.msgpack.encode(older)
+
+    assert load(struct.pack("<I", len(packed)) + packed).header.rules_version == 0
 
 
 def test_slices_hold_everything_at_their_edges() -> None:
