@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
@@ -56,7 +57,8 @@ class UserAdmin(DjangoUserAdmin, ReasonedAdmin):  # type: ignore[type-arg, misc]
 
     @method_decorator(sensitive_post_parameters())
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
-        return with_password_audited(request, id, lambda: super(UserAdmin, self).user_change_password(request, id))
+        user = self.get_object(request, unquote(id))
+        return with_password_audited(request, user, lambda: super(UserAdmin, self).user_change_password(request, id))
 
     @admin.display
     def roles(self, user: User) -> str:
@@ -76,12 +78,12 @@ class RoleAdmin(DjangoGroupAdmin, ReasonedAdmin):  # type: ignore[misc]  # as ab
 
 def own_password_change(request: HttpRequest) -> HttpResponseBase:
     """The admin's page for one's own password, with a line in the audit log."""
-    return with_password_audited(request, request.user.pk, lambda: admin.site.password_change(request))
+    return with_password_audited(request, request.user, lambda: admin.site.password_change(request))
 
 
-def with_password_audited(request: HttpRequest, user_id: Any, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+def with_password_audited(request: HttpRequest, user: Any, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     """Runs a view that may change a user's password. The line says that, and no more."""
-    people = User.objects.filter(pk=user_id)
+    people = User.objects.filter(pk=getattr(user, "pk", None))
     with transaction.atomic():
         before = people.values_list("password", flat=True).first()
         answer = view()

@@ -5,6 +5,7 @@ page of its own (ingest/console/tenants.py), which this links to and returns to;
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -82,6 +83,8 @@ class TenantAdmin(ReasonedAdmin, VersionedAdmin):
         return super().changeform_view(request, object_id, form_url, context)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
         return redirect("console:tenants")
 
     def response_post_save_add(self, request: HttpRequest, obj: Tenant) -> HttpResponse:
