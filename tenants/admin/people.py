@@ -83,7 +83,7 @@ def own_password_change(request: HttpRequest) -> HttpResponseBase:
 
 def with_password_audited(request: HttpRequest, user: Any, view: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     """Runs a view that may change a user's password. The line says that, and no more."""
-    people = User.objects.filter(pk=getattr(user, "pk", None))
+    people = User.objects.filter(pk=user.pk if user else 0)
     with transaction.atomic():
         before = people.values_list("password", flat=True).first()
         answer = view()
