@@ -86,9 +86,7 @@ def totals_of(statuses: Iterable[WorkerStatus]) -> Totals:
         p95_ms=percentile_ms(up_to, 0.95),
         p99_ms=percentile_ms(up_to, 0.99),
         queue_ratio=max((one.queue_utilisation_ratio for one in heard), default=0.0),
-        journal_ratio=max(
-            (one.journal_used_bytes / one.journal_max_bytes for one in heard if one.journal_max_bytes), default=0.0
-        ),
+        journal_ratio=max(map(_journal_ratio, heard), default=0.0),
         pending_events=sum(one.journal_pending_events for one in heard),
         in_flight_events=sum(one.in_flight_events for one in heard),
     )

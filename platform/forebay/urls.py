@@ -16,6 +16,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("admin:index")
 
 
+handler500 = "ingest.console.away.server_error"
 urlpatterns = [
     path("", home),
     *(path(route.lstrip("/"), view.as_view()) for route, view in lane.VIEWS.items()),

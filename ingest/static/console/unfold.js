@@ -1,7 +1,7 @@
 /* What django-unfold's pages lack for this console: they run on Alpine's CSP build, by keyboard, and follow the system
    from light to dark. The CSP build (static/unfold/js/alpine) compiles nothing: it reads one expression an attribute,
    without statements, arrow functions or template literals, and sees no globals. Follows unfold 0.91 (Python 3.11) and
-   0.110 (newer ones); tests/unit/test_unfold_alpine.py fails when another release writes other attributes. */
+   0.110 (newer ones); tests/unit/console/test_unfold_alpine.py fails when another release writes other attributes. */
 (() => {
   "use strict";
 
