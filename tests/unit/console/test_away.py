@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.http import HttpResponse
 from django.template.loader import render_to_string
@@ -31,14 +31,8 @@ def error_of(path: str, query: str = "SELECT 1") -> OperationalError:
 
 
 def _database(path: str) -> DatabaseWrapper:
-    defaults: dict[str, object] = {
-        "OPTIONS": {},
-        "TIME_ZONE": None,
-        "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": False,
-        "AUTOCOMMIT": True,
-    }
-    return DatabaseWrapper({"ENGINE": "django.db.backends.sqlite3", "NAME": path, **defaults}, "elsewhere")
+    defaults = {**connections["default"].settings_dict, "OPTIONS": {}}
+    return DatabaseWrapper({**defaults, "ENGINE": "django.db.backends.sqlite3", "NAME": path}, "elsewhere")
 
 
 @pytest.fixture(autouse=True)

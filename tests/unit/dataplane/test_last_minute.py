@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from ingest.dataplane.last_minute import Growth, LastMinute, percentile
+from ingest.dataplane.last_minute import Growth, LastMinute, percentile, percentile_ms
 from tests.unit.tenants.quota_world import FakeClock
 
 BOUNDS_S = (0.1, 0.5, 1.0)
@@ -136,3 +136,47 @@ def test_errors_of_a_topic_do_not_count_as_failed_deliveries(figures: Figures) -
     taken = figures.last_minute.take()
 
     assert (taken["delivered_last_minute_events"], taken["delivery_errors_last_minute"]) == (1_000, 4)
+
+
+def test_events_and_refused_requests_of_the_last_minute_come_from_their_counters() -> None:
+    registry = CollectorRegistry()
+    clock = FakeClock()
+    accepted = Counter("a", "", ["tenant"], registry=registry)
+    rejected = Counter("r", "", ["code"], registry=registry)
+    requests = Counter("h", "", ["route", "status"], registry=registry)
+    last_minute = LastMinute(clock, events_accepted=accepted, events_rejected=rejected, http_requests=requests)
+    accepted.labels("acme").inc(1_000)
+    last_minute.take()
+
+    clock.advance(10)
+    accepted.labels("acme").inc(30)
+    accepted.labels("bolt").inc(3)
+    rejected.labels("invalid_event").inc(2)
+    requests.labels("/api/logs", "429").inc(4)
+    requests.labels("/api/logs", "202").inc(50)
+    within = last_minute.take()
+    clock.advance(60)
+    after = last_minute.take()
+
+    names = ("accepted_last_minute_events", "rejected_last_minute_events", "throttled_last_minute_requests")
+    assert [within[name] for name in names] == [33, 2, 4]
+    assert [after[name] for name in names] == [0, 0, 0]
+
+
+def test_the_buckets_that_workers_are_summed_by_hold_the_last_minute_only(figures: Figures) -> None:
+    figures.acknowledge(5, 0.05)
+    figures.acknowledge(10, 0.3, topic="other")
+    within = figures.last_minute.take()["produce_last_minute_up_to"]
+    figures.clock.advance(70)
+    figures.last_minute.take()
+    figures.clock.advance(70)
+    after = figures.last_minute.take()["produce_last_minute_up_to"]
+
+    assert within == {"0.1": 5, "0.5": 15, "1.0": 15, "+Inf": 15}
+    assert set(after.values()) == {0}
+
+
+def test_a_percentile_of_too_few_observations_is_none() -> None:
+    assert percentile_ms({}, 0.5) is None
+    assert percentile_ms({"0.1": 19.0, "+Inf": 19.0}, 0.5) is None
+    assert percentile_ms({"0.1": 20.0, "+Inf": 20.0}, 0.5) == pytest.approx(50)

@@ -1,0 +1,77 @@
+"""The sentence at the top of the overview: is it healthy, and if not, whose fault is it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from ingest.breaker_store import SharedStanding
+from ingest.console.live import Live, totals_of
+from ingest.console.problems import REDIS_AWAY, Problem, problems_of
+from ingest.dataplane.breaker import State
+from ingest.heartbeats import WorkerStatus
+from ingest.parked import ParkedEntry
+from tests.unit.console.breaker_world import NOW_WALL_S, parked, standing, worker
+
+A_MINUTE_AGO = datetime.fromtimestamp(NOW_WALL_S - 60, UTC)
+
+
+def live(
+    *heard: WorkerStatus,
+    missing: Sequence[WorkerStatus] = (),
+    breakers: Sequence[SharedStanding] = (),
+    topics: Sequence[ParkedEntry] = (),
+) -> Live:
+    return Live(totals_of(heard), heard, missing, breakers, topics, (), ())
+
+
+def test_a_platform_whose_workers_speak_and_whose_breakers_are_closed_is_healthy() -> None:
+    assert problems_of(live(worker(), breakers=[standing("", State.CLOSED), standing("logs", State.CLOSED)])) == []
+
+
+def test_without_redis_nothing_else_can_be_said() -> None:
+    assert problems_of(None) == [REDIS_AWAY]
+
+
+def test_an_open_breaker_is_kafka_s_fault_or_that_of_its_topic() -> None:
+    moved = [standing("", State.OPEN, cause="timeouts"), standing("shop", State.HALF_OPEN, cause="not leader")]
+
+    assert problems_of(live(worker(), breakers=moved)) == [
+        Problem("Kafka", "fails, its breaker is OPEN: timeouts", "console:breakers", A_MINUTE_AGO),
+        Problem("Topic shop", "fails, its breaker is HALF_OPEN: not leader", "console:breakers", A_MINUTE_AGO),
+    ]
+
+
+def test_what_an_operator_did_is_not_called_a_failure() -> None:
+    forced = [standing("", State.FORCED_OPEN, cause="maintenance", by="olga")]
+
+    (problem,) = problems_of(live(worker(), breakers=forced))
+
+    assert problem.text == "is FORCED_OPEN by olga: maintenance"
+
+
+def test_a_missing_worker_is_named_with_the_moment_of_its_last_word() -> None:
+    (problem,) = problems_of(live(worker(1), missing=[worker(2, is_missing=True)]))
+
+    assert (problem.owner, problem.since) == ("Forebay", datetime.fromtimestamp(NOW_WALL_S - 300, UTC))
+    assert "node-1/2" in problem.text
+
+
+def test_no_worker_at_all_means_that_nothing_is_accepted() -> None:
+    problems = problems_of(live(missing=[worker(2, is_missing=True)]))
+
+    assert ["nothing is accepted" in problem.text for problem in problems] == [True, False]
+
+
+def test_a_parked_topic_says_for_whom_how_much_and_why() -> None:
+    (problem,) = problems_of(live(worker(), topics=[parked("acme", "audit", pending=1_200)]))
+
+    assert problem.owner == "Topic audit"
+    assert problem.text.startswith("is parked for acme, 1,200 events wait: TOPIC_AUTHORIZATION_FAILED")
+    assert problem.since == A_MINUTE_AGO
+
+
+def test_a_buffer_is_a_problem_above_four_fifths_and_not_before() -> None:
+    full = worker(1, journal_used_bytes=81, journal_max_bytes=100, queue_utilisation_ratio=0.8)
+    fuller = worker(2, journal_used_bytes=10, journal_max_bytes=100, queue_utilisation_ratio=0.95)
+
+    assert [problem.text for problem in problems_of(live(full))] == ["has a journal that is 81% full."]
+    assert len(problems_of(live(full, fuller))) == 2  # of two workers the fullest is told
