@@ -24,7 +24,7 @@ _STATUSES = [*_OPEN, *_CLOSED, (ANY, "any")]
 OFTEN_USED = ("text", "tenant", "topic", "status")
 
 
-def _moment(label: str) -> forms.DateTimeField:
+def moment_field(label: str) -> forms.DateTimeField:
     widget = forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S")
     return forms.DateTimeField(label=label, required=False, widget=widget)
 
@@ -42,8 +42,8 @@ class LetterFilterForm(forms.Form):
     fault = forms.ChoiceField(label="Whose fault", choices=_FAULTS, required=False)
     code = forms.CharField(required=False)
     event_id = forms.CharField(label="eventId", required=False)
-    dead_from = _moment("Died at or after (UTC)")
-    dead_before = _moment("Died before (UTC)")
+    dead_from = moment_field("Died at or after (UTC)")
+    dead_before = moment_field("Died before (UTC)")
 
     def criteria(self) -> LetterCriteria:
         """What was filled in; the form must be valid."""

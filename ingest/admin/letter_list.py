@@ -13,12 +13,12 @@ from ingest.admin.dead_letter_forms import LetterFilterForm, query_of
 from ingest.console.pages import console_page, render
 from ingest.dead_letters.selection import (
     ANY_OPEN,
-    LARGE,
     OPEN,
     Cause,
     LetterCriteria,
     letters_counted,
     letters_export,
+    letters_page,
     letters_select,
 )
 from tenants.audit import audit
@@ -68,10 +68,8 @@ def _cause(criteria: LetterCriteria, cause: Cause) -> dict[str, Any]:
 
 def _page(criteria: LetterCriteria, before: str) -> tuple[list[Any], str]:
     """One page, and the query of the next; empty after the last."""
-    found = letters_select(criteria=criteria).defer(*LARGE)
-    if before.isdecimal():
-        found = found.filter(pk__lt=int(before))
-    page = list(found[: LETTERS_A_PAGE + 1])
+    last_id = int(before) if before.isdecimal() else None
+    page = letters_page(criteria=criteria, before=last_id, most=LETTERS_A_PAGE + 1)
     if len(page) <= LETTERS_A_PAGE:
         return page, ""
     page.pop()

@@ -18,8 +18,8 @@ from ingest.models import DeadLetter, LetterStatus
 OPEN = (LetterStatus.WAITING, LetterStatus.EXHAUSTED)
 ANY_OPEN = "open"
 """As a status: waiting or exhausted."""
-# Of letters with the words that somebody typed so many are counted: every other filter has an index that counts.
-COUNTED_BY_WORDS = 10_000
+# Of letters with the words that somebody typed a page looks at so many: every other filter has an index that counts.
+COUNTED_BY_WORDS = 5_000
 # Each may hold an event of a MiB, and the original beside it.
 READ_ROWS = 10
 # What may be that large: a list shows neither.
@@ -107,11 +107,30 @@ def letters_by_cause(*, letters: QuerySet[DeadLetter]) -> list[Cause]:
 def letters_counted(*, criteria: LetterCriteria) -> Counted:
     """What a list shows, in one query whose time is bounded whatever was typed."""
     letters = letters_select(criteria=criteria)
-    if criteria.text:
-        letters = DeadLetter.objects.filter(pk__in=letters.values("pk")[:COUNTED_BY_WORDS])
-    causes = letters_by_cause(letters=letters)
+    causes = _causes_of_newest(letters) if criteria.text else letters_by_cause(letters=letters)
     total = sum(cause.letters for cause in causes)
     return Counted(causes, total, bool(criteria.text) and total == COUNTED_BY_WORDS)
+
+
+def _causes_of_newest(letters: QuerySet[DeadLetter]) -> list[Cause]:
+    times: dict[tuple[str, str, str], list[datetime]] = {}
+    for fault, code, topic, dead_at in letters.values_list("fault", "code", "topic", "dead_at")[:COUNTED_BY_WORDS]:
+        times.setdefault((fault, code, topic), []).append(dead_at)
+    causes = [Cause(*about, len(died), min(died), max(died)) for about, died in times.items()]
+    return sorted(causes, key=lambda cause: (-cause.letters, cause[:3]))
+
+
+def letters_page(*, criteria: LetterCriteria, before: int | None, most: int) -> list[DeadLetter]:
+    """The letters that match, newest first, those before a number; without what may be large."""
+    letters = letters_select(criteria=criteria)
+    if before is not None:
+        letters = letters.filter(pk__lt=before)
+    if criteria.text:
+        # For few letters of a rare word PostgreSQL takes the words of one after the other apart, newest first, until
+        # it has enough; for thousands it asks the index of words.
+        ids = list(letters.values_list("pk", flat=True)[:COUNTED_BY_WORDS])[:most]
+        letters = DeadLetter.objects.filter(pk__in=ids).order_by("-pk")
+    return list(letters.defer(*LARGE)[:most])
 
 
 def letters_read(*, letters: QuerySet[DeadLetter]) -> Iterator[DeadLetter]:

@@ -1,4 +1,7 @@
-"""Dead letters can be searched by the words of their events, and counted by cause and by bulk replay from an index."""
+"""Dead letters can be searched by the words of their events, and counted by cause and by bulk replay from an index.
+
+The list of rejected events gets an index for each of its filters, too.
+"""
 
 from django.db import migrations, models
 
@@ -51,6 +54,19 @@ class Migration(migrations.Migration):
             "deadletter",
             models.Index(
                 fields=["bulk", "status"], condition=models.Q(("bulk__isnull", False)), name="ingest_letter_bulks"
+            ),
+        ),
+        migrations.AddIndex(
+            "quarantinedevent", models.Index(fields=["tenant", "-id"], name="quarantine_list_by_tenant")
+        ),
+        migrations.AddIndex("quarantinedevent", models.Index(fields=["code", "-id"], name="quarantine_list_by_code")),
+        migrations.AddIndex(
+            "quarantinedevent", models.Index(fields=["correlation_id"], name="quarantine_by_correlation")
+        ),
+        migrations.AddIndex(
+            "quarantinedevent",
+            models.Index(
+                fields=["sha256"], condition=models.Q(("sha256", ""), _negated=True), name="quarantine_by_sha256"
             ),
         ),
         migrations.RunPython(fill, migrations.RunPython.noop),

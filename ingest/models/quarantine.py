@@ -28,6 +28,11 @@ class QuarantinedEvent(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "-received_at"], name="quarantine_by_tenant"),
             models.Index(fields=["received_at"], name="quarantine_by_age"),
+            # The console's list, newest first, by each of its filters.
+            models.Index(fields=["tenant", "-id"], name="quarantine_list_by_tenant"),
+            models.Index(fields=["code", "-id"], name="quarantine_list_by_code"),
+            models.Index(fields=["correlation_id"], name="quarantine_by_correlation"),
+            models.Index(fields=["sha256"], condition=~models.Q(sha256=""), name="quarantine_by_sha256"),
         ]
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ from ingest.models import QuarantinedEvent
 from ingest.quarantine import TEXT_MAX_CHARACTERS, Quarantine, Rejection
 from ingest.tasks import delete_old_quarantined
 from tenants import services
-from tenants.models import Plan
+from tenants.models import AuditEntry, Plan
 from tests.programs import poll_until
 
 WALL_S = 1_790_000_000.0
@@ -253,3 +253,61 @@ def test_an_operator_reads_an_event_and_cannot_change_it(console: Client, add: C
     assert changed.status_code == 403
     event.refresh_from_db()
     assert event.text == "what acme sent"
+
+
+def test_events_are_deleted_with_a_reason_and_the_audit_log_says_nothing_of_what_they_said(
+    console: Client, add: Callable[..., QuarantinedEvent]
+) -> None:
+    add("acme")
+    add("acme", age_days=1)
+    kept = add("bolt")
+    page = reverse("admin:ingest_quarantinedevent_delete")
+
+    asked = console.get(page, {"all": 1, "tenant": "acme"}).content.decode()
+    without = console.post(f"{page}?all=1&tenant=acme", {"reason": " "}).content.decode()
+    before = QuarantinedEvent.objects.count()
+    console.post(f"{page}?all=1&tenant=acme", {"reason": "asked for by acme"})
+
+    assert "Delete 2 rejected events" in asked
+    assert "This field is required" in without
+    assert before == 3
+    assert list(QuarantinedEvent.objects.all()) == [kept]
+    line = AuditEntry.objects.get(action="quarantine.delete")
+    assert (line.by, line.target, line.reason) == ("operator", "2 rejected events", "asked for by acme")
+    assert line.before == {"events": 2, "which": "tenant acme"}
+
+
+@pytest.mark.parametrize("query", ["", "all=1", "tenant=acme", "event=x", "all=1&code=none"])
+def test_who_chose_nothing_deletes_nothing(console: Client, add: Callable[..., QuarantinedEvent], query: str) -> None:
+    add("acme")
+
+    answer = console.post(f"{reverse('admin:ingest_quarantinedevent_delete')}?{query}", {"reason": "oops"})
+
+    assert answer.status_code == 302
+    assert QuarantinedEvent.objects.count() == 1
+
+
+def test_the_pages_of_rejected_events_lead_through_all_of_them(
+    console: Client, add: Callable[..., QuarantinedEvent]
+) -> None:
+    first = add("acme")
+    QuarantinedEvent.objects.bulk_create(
+        QuarantinedEvent(tenant="acme", key_id=1, received_at=first.received_at, index=0, size_bytes=1, code="x")
+        for _ in range(50)
+    )
+    page = reverse("admin:ingest_quarantinedevent_changelist")
+
+    newest = console.get(page, {"tenant": "acme"}).content.decode()
+    _, _, rest = newest.partition("?tenant=acme&amp;before=")
+    oldest = console.get(page, {"tenant": "acme", "before": rest.partition('"')[0]}).content.decode()
+
+    assert f"/{first.pk}/change/" not in newest
+    assert f"/{first.pk}/change/" in oldest
+    assert "before=" not in oldest
+
+
+def test_a_filter_of_rejected_events_that_is_none_says_so(console: Client) -> None:
+    answer = console.get(reverse("admin:ingest_quarantinedevent_changelist"), {"received_from": "yesterday"})
+
+    assert answer.status_code == 400
+    assert "Enter a valid date/time" in answer.content.decode()
