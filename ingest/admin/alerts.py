@@ -58,6 +58,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_filter = (IsOpen, "severity", "kind")
     search_fields = ("subject", "value")
     date_hierarchy = "opened_at"
+    empty_says = "No alert has opened yet. docs/alerts.md says which there are, and who is told."
     fields = (
         *("kind", "subject", "severity", "value", "what_to_do", "where_to_look"),
         *("opened_at", "last_seen_at", "clear_since", "ended_at", "acknowledged_by", "acknowledged_at"),

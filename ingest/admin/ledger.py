@@ -1,6 +1,7 @@
 """The operators' view of the ledger: what became of events by minute and hour, and the journals it comes from."""
 
 from django.contrib import admin
+from unfold.paginator import InfinitePaginator
 
 from ingest.ledger.lost import is_missing
 from ingest.models import JournalState, LedgerHour, LedgerMinute
@@ -25,6 +26,8 @@ class TotalsAdmin(ReadOnlyAdmin):
     search_help_text = "The whole name of a tenant."
     # Counting millions of rows for a page of a hundred takes longer than the page is worth.
     show_full_result_count = False
+    paginator = InfinitePaginator
+    empty_says = "A row comes with the first event of a tenant, some seconds after it was accepted or rejected."
 
     @admin.display(ordering="minute")
     def time(self, row: LedgerTotals) -> str:
@@ -50,6 +53,8 @@ class LedgerMinuteAdmin(TotalsAdmin):
 class LedgerHourAdmin(TotalsAdmin):
     """Of the past, all journals together."""
 
+    empty_says = "Minutes older than FOREBAY_LEDGER_MINUTES_KEPT_DAYS become hours: none is as old yet."
+
 
 @admin.register(JournalState)
 class JournalStateAdmin(ReadOnlyAdmin):
@@ -58,6 +63,7 @@ class JournalStateAdmin(ReadOnlyAdmin):
     list_display = ("journal", "node", "pid", "state", "unsettled", "seen_at")
     list_filter = ("node", "finished_at")
     search_fields = ("journal", "node")
+    empty_says = "Each worker tells of its journal within a second of its start: none has started yet."
 
     @admin.display
     def state(self, journal: JournalState) -> str:

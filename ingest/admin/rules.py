@@ -20,7 +20,6 @@ class RoutingRuleAdmin(ConsoleAdmin):
 
     form = RoutingRuleForm
     search_fields = ("name", "source_glob", "topic")
-    autocomplete_fields = ("tenants",)  # of ten thousand, a page with all of them is slow
     fieldsets = (
         (None, {"fields": ("name", "enabled")}),
         ("Matches", {"fields": ("tenants", "source_glob", "levels", "metadata_field", "metadata_glob")}),

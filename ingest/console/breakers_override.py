@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 
-from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
@@ -15,17 +14,9 @@ from ingest.console.pages import console_page, render
 from ingest.models import Override, OverrideKind
 from ingest.overrides import override_add
 from tenants.console import name_of
+from tenants.forms import ReasonForm
 
 PERMISSION = "ingest.add_override"
-_REASON_CHARACTERS = Override._meta.get_field("reason").max_length
-
-
-class ReasonForm(forms.Form):
-    """Why; kept with the word, and in the audit log."""
-
-    reason = forms.CharField(
-        max_length=_REASON_CHARACTERS, help_text="Kept with your name; whoever looks at this breaker reads it."
-    )
 
 
 @console_page(PERMISSION)

@@ -109,7 +109,7 @@ def _park(word: Override, look: Look) -> Iterator[str]:
         f"New events of {word.tenant} for topic {word.topic} are accepted as before and wait in the journals of"
         f" {_workers(look)}. Its other topics and all other tenants go on."
     )
-    yield f"{_waiting(word, look)} already."
+    yield f"{_waiting(word, look)} now."
     max_age = age_in_words(settings.FOREBAY_JOURNAL_MAX_AGE_S)
     yield f"Nothing but a resume ends it. What waits for {max_age} becomes a dead letter."
 
@@ -140,7 +140,7 @@ def _waiting(word: Override, look: Look) -> str:
     if not word.topic:
         return f"{look.pending_events:,} events wait"
     rows = [one for one in waiting_of(look, word.topic) if word.tenant in ("", one.tenant)]
-    oldest = f", the oldest for {rows[0].oldest}" if word.tenant and rows and rows[0].oldest else ""
+    oldest = f", the oldest {rows[0].oldest} old" if word.tenant and rows and rows[0].oldest else ""
     tenants = f" of {len(rows)} tenants" if len(rows) > 1 else ""
     return f"{sum(one.events for one in rows):,} events{tenants} wait{oldest}"
 

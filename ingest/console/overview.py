@@ -18,11 +18,13 @@ from ingest.console.charts import Chart, Times, Values, chart
 from ingest.console.live import Live, look
 from ingest.console.pages import console_page, render
 from ingest.console.problems import problems_of
+from ingest.dataplane.breaker import State
 from ingest.dead_letters.selection import OPEN, letters_by_cause
 from ingest.models import DeadLetter, Incident, PlatformMinute
 from ingest.shared_redis import shared_redis
 
-CAUSES_SHOWN = 5
+# Of each list: a platform in trouble may have thousands of any, and its own page has them all.
+ROWS_SHOWN = 8
 QUARTER_HOUR_MINUTES = 15
 _PERMISSION = "ingest.view_platformminute"
 
@@ -33,6 +35,13 @@ class Tile(NamedTuple):
     name: str
     value: str
     unit: str
+
+
+class Shown(NamedTuple):
+    """The first of many, and how many more there are."""
+
+    rows: Sequence[Any]
+    more: int
 
 
 @console_page(_PERMISSION)
@@ -57,24 +66,46 @@ def overview_charts(request: HttpRequest) -> HttpResponse:
 def _now() -> dict[str, Any]:
     wall_s = time.time()
     live = _look(wall_s)
-    incidents = Incident.objects.filter(ended_at=None).order_by("-opened_at")
     causes = letters_by_cause(letters=DeadLetter.objects.filter(status__in=OPEN))
     return {
         "live": live,
-        "problems": problems_of(live),
-        "incidents": [
-            {
-                "row": incident,
-                "title": TITLES[Kind(incident.kind)] if incident.kind in TITLES else incident.kind,
-                "runbook": runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind),
-            }
-            for incident in incidents
-        ],
-        "causes": causes[:CAUSES_SHOWN],
-        "more_causes": len(causes) - CAUSES_SHOWN,
-        "tiles": _tiles(live, sum(cause.letters for cause in causes)) if live else [],
+        "problems": _first(problems_of(live)),
+        "incidents": _incidents(),
+        "causes": _first(causes),
         "as_of": datetime.fromtimestamp(wall_s, UTC),
+        **(_told(live, sum(cause.letters for cause in causes)) if live else {}),
     }
+
+
+def _told(live: Live, letters: int) -> dict[str, Any]:
+    """What Redis has, the worst first."""
+    workers = [(worker, True) for worker in live.missing] + [(worker, False) for worker in live.workers]
+    return {
+        "tiles": _tiles(live, letters),
+        "breakers": _first(sorted(live.breakers, key=lambda breaker: breaker.state is State.CLOSED)),
+        "parked": _first(sorted(live.parked, key=lambda entry: -entry.pending)),
+        "workers": _first(workers),
+        "busiest": _first(live.busiest),
+        "limited": _first(live.limited),
+    }
+
+
+def _incidents() -> Shown:
+    """The alerts that are open, the newest first."""
+    found = Incident.objects.filter(ended_at=None).order_by("-opened_at")
+    shown = [
+        {
+            "row": incident,
+            "title": TITLES[Kind(incident.kind)] if incident.kind in TITLES else incident.kind,
+            "runbook": runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind),
+        }
+        for incident in found[:ROWS_SHOWN]
+    ]
+    return Shown(shown, found.count() - len(shown) if len(shown) == ROWS_SHOWN else 0)
+
+
+def _first(rows: Sequence[Any]) -> Shown:
+    return Shown(rows[:ROWS_SHOWN], max(0, len(rows) - ROWS_SHOWN))
 
 
 def _look(wall_s: float) -> Live | None:

@@ -9,7 +9,7 @@ from redis import RedisError
 from ingest.console.pages import console_page, render
 from ingest.dataplane.errors import BadRequest, EventRejected
 from ingest.rule_sets import draft_rules, live_rule_set
-from ingest.rules.known_topics import verified_topics
+from ingest.rules.known_topics import topics_for
 from ingest.rules.trials import Tried, event_try, recent_try
 from ingest.shared_redis import shared_redis
 from tenants.models import Tenant
@@ -52,7 +52,8 @@ def try_rules(request: HttpRequest) -> HttpResponse:
     }
     if form.is_valid():
         tenant, event = form.cleaned_data["tenant"], form.cleaned_data["event"]
-        rules = {"live": live.rules if live else [], "draft": draft_rules(), "topics": verified_topics()}
+        rules: dict[str, Any] = {"live": live.rules if live else [], "draft": draft_rules()}
+        rules["topics"] = topics_for(rules["live"] + rules["draft"])
         is_recent = request.POST.get("what") == "recent"
         context |= _recent(tenant, rules) if is_recent else _event(request, tenant, event, rules)
     return render(request, "console/rules_try.html", "Try the rules", **context)

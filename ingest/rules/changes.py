@@ -84,7 +84,8 @@ def _fields_of(before: Facts, after: Facts) -> tuple[FieldChange, ...]:
         names = [name for name in FIELDS if before[name] != after[name]]
     else:
         one = before or after
-        names = [name for name in FIELDS if one[name] not in ("", [], 1.0, True) and name != "name"]
+        of_no_use = ("name", "partitioning") if one["drop_reason"] else ("name",)
+        names = [name for name in FIELDS if one[name] not in ("", [], 1.0, True) and name not in of_no_use]
     return tuple(
         FieldChange(
             name.replace("_", " "),

@@ -3,7 +3,7 @@
 Control plane; the console and the commands, never the event path.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import redis
@@ -11,6 +11,7 @@ from django.conf import settings
 
 from ingest.builder import PUBLISHED
 from ingest.dataplane.policy import Header, SnapshotFormatError, TopicPolicy, read_header
+from ingest.rules.facts import Facts
 from ingest.shared_redis import shared_redis
 from ingest.topics import KafkaAway, Topics
 
@@ -29,6 +30,17 @@ def verified_topics() -> dict[str, TopicPolicy]:
     """Of the newest snapshot of this node, or of any node's; empty where there is neither."""
     header = _header_of_file() or _header_of_redis()
     return {topic.name: topic for topic in header.topics} if header else {}
+
+
+def topics_for(rules: Iterable[Facts]) -> dict[str, TopicPolicy]:
+    """Where these would send: what is verified, and what the cluster has that would be, as soon as they are live."""
+    known = verified_topics()
+    unknown = {rule["topic"] for rule in rules if rule["enabled"] and rule["topic"]} - set(known)
+    if unknown:
+        there = topics_of_cluster().partitions
+        most_bytes = settings.FOREBAY_EVENT_MAX_BYTES
+        known |= {name: TopicPolicy(name, there[name], most_bytes) for name in unknown if name in there}
+    return known
 
 
 def topics_of_snapshot() -> KnownTopics:

@@ -25,7 +25,7 @@ from ingest.rules.facts import Facts, policies_of, policy_of
 from tenants.models import Tenant
 
 Topics = dict[str, TopicPolicy]
-_MADE = ("event_id", "timestamp", "hostname", "correlation_id")
+_MADE = {"event_id": "eventId", "timestamp": "timestamp", "hostname": "hostname", "correlation_id": "correlationId"}
 DEFAULT_RULE = "default"
 
 
@@ -114,7 +114,7 @@ def _arrived(text: str, tenant: str, address: str) -> tuple[LogEvent, tuple[str,
     if not body.strip():
         raise BadRequest("empty_body", "There is no event: paste one as JSON")
     event: LogEvent = decode_one(body, 1).events[0]
-    made = tuple(name for name in _MADE if getattr(event, name) is None)
+    made = tuple(name for field, name in _MADE.items() if getattr(event, field) is None)
     now_ms = time.time_ns() // 1_000_000
     correlation_id = str(uuid.uuid4())
     complete(

@@ -58,6 +58,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = (WhoFilter, WhatFilter, OfWhatFilter, ("at", RangeDateTimeFilter))
     show_full_result_count = False
     list_per_page = 50
+    empty_says = "Each change that somebody makes here, or with a command, leaves a line."
     fieldsets = (
         (None, {"fields": ("at", "by", "action", "target", "reason")}),
         ("What changed", {"fields": ("changes",)}),

@@ -24,6 +24,8 @@ for name in ("viewer", "operator", "routing editor", "tenant manager", "admin"):
 """
 _FAST = {
     "FOREBAY_REPLAY_SWEEP_INTERVAL_S": "1",
+    # Slow enough that a person sees a bulk replay run, and stops it.
+    "FOREBAY_REPLAY_MAX_EVENTS_PER_S": "50",
     "FOREBAY_BREAKER_OPEN_S": "3",
     "FOREBAY_LEDGER_COPY_INTERVAL_S": "1",
 }

@@ -1,6 +1,7 @@
 """The list of dead letters on PostgreSQL: every question that it asks of a large table is answered from an index."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -14,7 +15,7 @@ from tests.unit.dead_letters.world import letter, letters
 
 # VACUUM, as the database does by itself some time later, is not possible in a transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
-MANY = 5_000
+MANY = 2_000
 RARE = {
     "tenant": "bolt",
     "topic": "audit",
@@ -70,33 +71,31 @@ def test_counts_by_cause_and_pages_need_no_look_at_the_whole_table(odd: DeadLett
     assert letters_counted(criteria=everything_open).letters == 2 * MANY + 1
 
 
-@pytest.mark.parametrize("name", ["tenant", "topic", "rule", "code", "event_id"])
-def test_each_filter_finds_what_is_rare_by_an_index(odd: DeadLetter, name: str) -> None:
-    criteria = LetterCriteria(status=ANY_OPEN, **{name: RARE["rule_name" if name == "rule" else name]})
+def test_each_filter_finds_what_is_rare_by_an_index(odd: DeadLetter) -> None:
+    for name, value in RARE.items():
+        criteria = LetterCriteria(status=ANY_OPEN, **{"rule" if name == "rule_name" else name: value})
 
-    plans = plans_of(
-        lambda: (letters_counted(criteria=criteria), letters_page(criteria=criteria, before=None, most=51))
-    )
+        plans = plans_of(partial(listed, criteria))
 
-    assert "Seq Scan" not in plans
-    assert listed(criteria) == [odd.pk]
+        assert "Seq Scan" not in plans, name
+        assert listed(criteria) == [odd.pk], name
 
 
-@pytest.mark.parametrize("typed", ["declined CARD", "paymentserv", "Payment.java:42", "order-17", "17 ord com.exam"])
-def test_words_are_found_by_their_beginnings_through_their_index(odd: DeadLetter, typed: str) -> None:
-    criteria = LetterCriteria(text=typed)
+def test_words_are_found_by_their_beginnings_through_their_index(odd: DeadLetter) -> None:
+    for typed in ("declined CARD", "paymentserv", "Payment.java:42", "order-17", "17 ord com.exam"):
+        criteria = LetterCriteria(text=typed)
 
-    plans = plans_of(
-        lambda: (letters_counted(criteria=criteria), letters_page(criteria=criteria, before=None, most=51))
-    )
+        plans = plans_of(partial(listed, criteria))
 
-    assert "ingest_letter_words" in plans
-    assert "Seq Scan" not in plans
-    assert [one.pk for one in letters_select(criteria=criteria)] == [odd.pk]
+        assert "ingest_letter_words" in plans, typed
+        assert "Seq Scan" not in plans, typed
+        assert listed(criteria) == [odd.pk], typed
 
 
 @pytest.mark.parametrize("typed", ["nowhere", "eclined", "'); DROP TABLE x; --", "a:* | b", "\\", "%"])
-def test_what_is_no_beginning_of_a_word_finds_nothing_and_breaks_nothing(odd: DeadLetter, typed: str) -> None:
+def test_what_is_no_beginning_of_a_word_finds_nothing_and_breaks_nothing(typed: str) -> None:
+    letter(**RARE)
+
     assert list(letters_select(criteria=LetterCriteria(text=typed))) == []
 
 

@@ -22,7 +22,7 @@ from ingest.rule_sets import (
 )
 from ingest.rules.changes import RuleChange, changes_between
 from ingest.rules.facts import Facts, goes_in_words, matches_in_words
-from ingest.rules.known_topics import topics_of_cluster, verified_topics
+from ingest.rules.known_topics import topics_for, topics_of_cluster
 from ingest.rules.trials import Sample, event_try, recent_try
 from ingest.rules.warnings import warnings_of
 from tenants.management.terminal import natural_number, one_line_errors, tenant_named
@@ -91,11 +91,8 @@ class Command(BaseCommand):
 
     def _try(self, options: dict[str, Any]) -> list[str]:
         tenant, live = tenant_named(options["tenant"]), live_rule_set()
-        rules: dict[str, Any] = {
-            "live": live.rules if live else [],
-            "draft": draft_rules(),
-            "topics": verified_topics(),
-        }
+        rules: dict[str, Any] = {"live": live.rules if live else [], "draft": draft_rules()}
+        rules["topics"] = topics_for(rules["live"] + rules["draft"])
         if options["recent"]:
             with shared_redis() as client:
                 return _sample(recent_try(client, tenant=tenant, **rules))

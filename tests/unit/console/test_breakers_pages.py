@@ -257,12 +257,13 @@ def test_a_journal_without_a_worker_is_told_with_its_age_and_what_to_do(operator
 
 
 @pytest.mark.parametrize(
-    "fate", [{"is_closed": True}, {"finished_at": timezone.now(), "unsettled": 3}, {"seen_at": timezone.now()}]
+    ("fate", "unheard_s"),
+    [({"is_closed": True}, 3_600), ({"finished_at": timezone.now(), "unsettled": 3}, 3_600), ({"unsettled": 3}, 0)],
 )
 def test_a_journal_of_which_nothing_is_left_or_that_is_heard_of_is_not_told(
-    operator: Client, fate: dict[str, object]
+    operator: Client, fate: dict[str, object], unheard_s: float
 ) -> None:
-    facts = {"journal": "quiet-one", "node": "node-2", "seen_at": timezone.now() - timedelta(hours=1)} | fate
-    JournalState.objects.create(**facts)
+    seen_at = timezone.now() - timedelta(seconds=unheard_s)
+    JournalState.objects.create(journal="quiet-one", node="node-2", seen_at=seen_at, **fate)
 
     assert "quiet-one" not in read(operator, reverse("console:journals"))

@@ -64,14 +64,14 @@ def test_parking_says_how_it_ends() -> None:
     words = told("PARKED", "audit", "bolt")
 
     assert "New events of bolt for topic audit are accepted as before" in words
-    assert "4 events wait, the oldest for 1 min already" in words
+    assert "4 events wait, the oldest 1 min old" in words
     assert "What waits for 3 d becomes a dead letter" in words
 
 
 def test_resuming_says_what_goes_out_and_why_it_was_parked() -> None:
     words = told("RESUMED", "audit", "acme")
 
-    assert "30 events wait, the oldest for 3 min: they go out in their order" in words
+    assert "30 events wait, the oldest 3 min old: they go out in their order" in words
     assert "They are parked, TOPIC_AUTHORIZATION_FAILED: Broker: Topic authorization failed." in words
     assert told("RESUMED", "audit", "bolt") == "Its events are not parked: nothing will change."
 

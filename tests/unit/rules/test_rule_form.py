@@ -10,7 +10,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from ingest.models import RoutingRule
-from tenants.models import AuditEntry, ControlPlaneVersion
+from tenants.models import AuditEntry, ControlPlaneVersion, Tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +51,24 @@ def test_a_rule_that_is_opened_and_saved_again_stays_as_it_was(console: Client) 
 
     again = RoutingRule.objects.get(pk=rule.pk)
     assert (again.levels, again.key, again.topic) == (["WARN"], ["metadata.order", "source"], "payments")
+
+
+def test_tenants_are_written_by_name_and_stay(console: Client, acme: Tenant) -> None:
+    save(console, name="acmes", topic="logs", tenants=" acme\n")
+    page = reverse("admin:ingest_routingrule_change", args=[RoutingRule.objects.get().pk])
+
+    shown = console.get(page).context["adminform"].form["tenants"].value()
+    console.post(page, RULE | {"name": "acmes", "topic": "audit", "tenants": shown})
+
+    rule = RoutingRule.objects.get()
+    assert ([tenant.name for tenant in rule.tenants.all()], rule.topic) == (["acme"], "audit")
+
+
+def test_what_was_typed_of_tenants_is_shown_again_when_it_is_refused(console: Client, acme: Tenant) -> None:
+    page = save(console, name="acmes", topic="logs", tenants="acme\nnobody")
+
+    assert "There is no tenant nobody." in page
+    assert "acme\nnobody" in page
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_the_same_rules_send_an_event_without_an_id_the_same_way(acme: Tenant) -
     found = tried(acme, EVENT | {"eventId": None}, live=rules, draft=rules)
 
     assert found.is_same
-    assert found.made == ("event_id", "timestamp", "hostname", "correlation_id")
+    assert found.made == ("eventId", "timestamp", "hostname", "correlationId")
 
 
 @pytest.mark.parametrize(
