@@ -68,9 +68,9 @@ class Flows:
         in_flight_bytes = line.in_flight_bytes
         if in_flight_bytes and in_flight_bytes + size_bytes > self._topic_in_flight_bytes:
             return False
-        if self._send_rate is not None and not self._may_send(self._send_rate, size_bytes):
-            return False
-        return (self.cluster.allows_direct and line.breaker.allows_direct) or self._may_try(flow)
+        if not (self.cluster.allows_direct and line.breaker.allows_direct):
+            return self._may_try(flow, size_bytes)
+        return self._send_rate is None or self._may_send(self._send_rate, size_bytes)
 
     def offers(self, flow: Flow) -> bool:
         """Whether the breakers would let one call through; a wish for a trial is noted. Any thread."""
@@ -172,11 +172,16 @@ class Flows:
         flow.is_behind, flow.must_settle, flow.pending = False, False, 0
         self.behind.pop((flow.tenant, flow.topic), None)
 
-    def _may_try(self, flow: Flow) -> bool:
+    def _may_try(self, flow: Flow, size_bytes: int) -> bool:
         """A topic has one trial of the cluster's out at a time, and goes to the end of the line: one that cannot be
         written to must not have them all, time and again."""
         cluster, line = self.cluster, flow.line
-        if not self.offers(flow) or not take_trials(cluster, line.breaker):
+        # Asked first, for what a breaker keeps back must use up none of the send rate.
+        if not self.offers(flow):
+            return False
+        if self._send_rate is not None and not self._may_send(self._send_rate, size_bytes):
+            return False
+        if not take_trials(cluster, line.breaker):
             return False
         if cluster.state is State.HALF_OPEN:
             line.trial_epoch = cluster.epoch

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
-from ingest.dataplane.breaker import State
+from ingest.dataplane.breaker import Standing, State
 from ingest.dataplane.calls import OVERDUE_S
 from ingest.dataplane.flows import BACK_OFF_S
 from ingest.dataplane.policy import OverridePolicy
@@ -276,3 +276,29 @@ def test_a_huge_backlog_of_one_flow_does_not_keep_anothers_first_record(tmp_path
 
     assert 300 in world.queued()
     assert len(world.queued()) < 300
+
+
+def test_what_a_breaker_keeps_back_uses_up_no_send_rate(tmp_path: Path) -> None:
+    world = World(tmp_path, send_rate=TokenBucket(2, 2, 0.0))
+    world.cluster.record(0, 10, 0)
+    for tenant in ("acme", "bolt", "crux"):
+        world.send("logs", tenant=tenant)
+    world.cluster.obey(1, "RESET", "ann", "it is well")
+
+    world.send("audit")
+    world.send("audit")
+
+    assert world.queued() == [3, 4]
+
+
+def test_a_trial_is_not_taken_where_the_send_rate_is_used_up(tmp_path: Path) -> None:
+    world = World(tmp_path, send_rate=TokenBucket(1, 1, 0.0))
+    world.send("audit")
+    world.cluster.obey(1, "FORCED_OPEN", "ann", "for a while")
+    world.cluster.adopt(Standing(State.HALF_OPEN, 7, 0.0, "", "", 1))
+    world.cluster.reported(world.cluster.trial_report(), ["a"], world.clock())
+
+    world.send("logs")
+
+    assert world.queued() == [0]
+    assert world.cluster.trial_report().used == ()
