@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 from ingest.dataplane.breaker import Breaker
 from ingest.dataplane.journal import Journal
 
+# Calls of a topic that may be outstanding before those are looked for that have ended behind one that has not.
+LOOK_AT_CALLS = 1_000
+
 
 class Parked(NamedTuple):
     """Why a flow waits for an operator, and since when."""
@@ -29,6 +32,7 @@ class Line:
     __slots__ = (
         "_forgetting",
         "_forgotten_bytes",
+        "_look_at",
         "breaker",
         "done_bytes",
         "handed_bytes",
@@ -44,6 +48,7 @@ class Line:
         self._forgetting = threading.Lock()
         self.last_success_s = float("-inf")
         self.trial_epoch = -1
+        self._look_at = LOOK_AT_CALLS
         # Of InFlight, which knows its flow and so cannot be named here.
         self.outstanding: deque[Any] = deque()
 
@@ -51,6 +56,17 @@ class Line:
     def in_flight_bytes(self) -> int:
         """In librdkafka's hands."""
         return self.handed_bytes - self.done_bytes + self._forgotten_bytes
+
+    def forget_ended(self) -> None:
+        """Let calls go that have ended, so that one without a report does not keep all that came after it. On the poll
+        thread; others may append meanwhile, at the other end."""
+        outstanding = self.outstanding
+        while outstanding and (outstanding[0].is_settled or outstanding[0].is_abandoned):
+            outstanding.popleft()
+        if len(outstanding) > self._look_at:
+            taken = [outstanding.popleft() for _ in range(len(outstanding))]
+            outstanding.extendleft(call for call in reversed(taken) if not call.has_ended)
+            self._look_at = 2 * len(outstanding) + LOOK_AT_CALLS
 
     def trial_ended(self, cluster_epoch: int) -> None:
         """A call that began then has ended: another may try."""

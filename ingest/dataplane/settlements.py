@@ -115,9 +115,8 @@ class Settlements:
         """Find calls that are overdue, and an instance of librdkafka that has stopped reporting."""
         now_s = self._now_s()
         for line in tuple(self._flows.lines.values()):
+            line.forget_ended()
             outstanding = line.outstanding
-            while outstanding and (outstanding[0].is_settled or outstanding[0].is_abandoned):
-                outstanding.popleft()
             if outstanding and now_s - outstanding[0].produced_s > OVERDUE_S:
                 if now_s - line.last_success_s > OVERDUE_S:
                     self._count_overdue(line, now_s)
@@ -212,7 +211,7 @@ class Settlements:
         for in_flight in tuple(line.outstanding):
             if now_s - in_flight.produced_s <= OVERDUE_S or counted == OVERDUE_AT_ONCE:
                 return
-            if not (in_flight.is_counted or in_flight.is_settled or in_flight.is_abandoned):
+            if not (in_flight.is_counted or in_flight.has_ended):
                 self._calls.failed(in_flight, (KafkaError._TIMED_OUT,), f"no report for {OVERDUE_S:g} s")
                 metrics.OVERDUE_CALLS.inc()
                 counted += 1
@@ -225,7 +224,7 @@ class Settlements:
         for in_flight in tuple(line.outstanding):
             if now_s - in_flight.produced_s <= self._stalled_s:
                 return
-            if not in_flight.is_settled and not in_flight.is_abandoned:
+            if not in_flight.has_ended:
                 self._producer_of(in_flight).distrust("stalled")
 
     def _renew(self, producer: EventProducer) -> None:
@@ -235,7 +234,7 @@ class Settlements:
             producer.renew()
             for line in self._flows.lines.values():
                 for in_flight in tuple(line.outstanding):
-                    if in_flight.alone is alone and not in_flight.is_settled and not in_flight.is_abandoned:
+                    if in_flight.alone is alone and not in_flight.has_ended:
                         self._abandon(in_flight)
 
     def _abandon(self, in_flight: InFlight) -> None:
