@@ -24,7 +24,7 @@ from ingest.dataplane.policy import Snapshot
 from ingest.dataplane.recent import BUSIEST_TENANTS, SAMPLE_EVENTS, RecentEvents, recent_key
 from ingest.dataplane.tally import flush_all
 from ingest.engine import Engine
-from ingest.heartbeats import Heartbeat
+from ingest.heartbeats import Heartbeat, breaker_name
 from ingest.ledger.publisher import LedgerPublisher
 from ingest.parked import ParkedEntry, publish_parked
 from tenants.api_keys import LAST_USED_HASH
@@ -123,7 +123,7 @@ class Reports:
         now_wall_ms = time.time_ns() // 1_000_000
         condition["breakers"] = [
             {
-                "name": one["topic"] or "cluster",
+                "name": breaker_name(one["topic"]),
                 "state": one["state"],
                 "cause": one["cause"],
                 "since_wall_ms": now_wall_ms - int(float(one["since_s"]) * 1000),
