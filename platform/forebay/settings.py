@@ -14,6 +14,15 @@ env = environ.Env()
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
+
+def _above_zero(name: str, default: int) -> int:
+    """A rate of none at all is no rate: what it holds back would wait for ever."""
+    value: int = env.int(name, default=default)
+    if value <= 0:
+        raise ImproperlyConfigured(f"{name} is above 0, not {value}")
+    return value
+
+
 # Where this node keeps what it writes: journal, snapshot, SQLite, demo credentials.
 FOREBAY_VAR_DIR = Path(env.str("FOREBAY_VAR_DIR", default=str(BASE_DIR / "var")))
 
@@ -241,13 +250,13 @@ FOREBAY_JOURNAL_MISSING_AFTER_S = env.float("FOREBAY_JOURNAL_MISSING_AFTER_S", d
 
 # --- Dead letters ----------------------------------------------------------------------------------------------------
 FOREBAY_DEAD_LETTER_QUEUE_BYTES = env.int("FOREBAY_DEAD_LETTER_QUEUE_BYTES", default=16 * MIB)
-FOREBAY_DEAD_LETTER_MAX_PER_S = env.int("FOREBAY_DEAD_LETTER_MAX_PER_S", default=100)
+FOREBAY_DEAD_LETTER_MAX_PER_S = _above_zero("FOREBAY_DEAD_LETTER_MAX_PER_S", 100)
 FOREBAY_DEAD_LETTER_RETRY_BASE_S = env.float("FOREBAY_DEAD_LETTER_RETRY_BASE_S", default=30.0)
 FOREBAY_DEAD_LETTER_RETRY_MAX_S = env.float("FOREBAY_DEAD_LETTER_RETRY_MAX_S", default=3600.0)
 FOREBAY_DEAD_LETTER_MAX_ATTEMPTS = env.int("FOREBAY_DEAD_LETTER_MAX_ATTEMPTS", default=10)
 FOREBAY_DEAD_LETTER_MAX_AGE_S = env.int("FOREBAY_DEAD_LETTER_MAX_AGE_S", default=86_400)
 FOREBAY_DEAD_LETTER_RETENTION_DAYS = env.int("FOREBAY_DEAD_LETTER_RETENTION_DAYS", default=30)
-FOREBAY_REPLAY_MAX_EVENTS_PER_S = env.int("FOREBAY_REPLAY_MAX_EVENTS_PER_S", default=200)
+FOREBAY_REPLAY_MAX_EVENTS_PER_S = _above_zero("FOREBAY_REPLAY_MAX_EVENTS_PER_S", 200)
 FOREBAY_REPLAY_CLAIM_S = env.float("FOREBAY_REPLAY_CLAIM_S", default=60.0)
 FOREBAY_REPLAY_REPORT_TIMEOUT_S = env.float("FOREBAY_REPLAY_REPORT_TIMEOUT_S", default=5.0)
 

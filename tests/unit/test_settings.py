@@ -4,6 +4,7 @@ import runpy
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from forebay import settings as module
 from ingest.alerts.notify import A_RUN_AT_MOST_S
@@ -35,3 +36,9 @@ def test_a_task_that_hangs_is_ended_and_none_that_keeps_to_its_budget(
     longest_s = max(SWEEP_SHARE * interval_s, RETIRE_BUDGET_S, ROLL_UP_BUDGET_S, A_RUN_AT_MOST_S)
     assert made["CELERY_TASK_SOFT_TIME_LIMIT"] >= longest_s + 40
     assert made["CELERY_TASK_TIME_LIMIT"] > made["CELERY_TASK_SOFT_TIME_LIMIT"]
+
+
+@pytest.mark.parametrize("name", ["FOREBAY_REPLAY_MAX_EVENTS_PER_S", "FOREBAY_DEAD_LETTER_MAX_PER_S"])
+def test_a_rate_of_none_at_all_stops_the_start_and_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"{name} is above 0"):
+        settings_with(monkeypatch, **{name: "0"})
