@@ -27,7 +27,8 @@ class Parked(NamedTuple):
 class Line:
     """One topic. The poll thread alone writes `done_bytes` and `last_success_s`, and takes from `outstanding`.
 
-    `trial_epoch`: the epoch of the cluster's breaker in which a trial of this topic is out."""
+    `trial_epoch`: the epoch of the cluster's breaker in which a trial of this topic is out. `instance` counts those of
+    librdkafka."""
 
     __slots__ = (
         "_forgetting",
@@ -36,6 +37,7 @@ class Line:
         "breaker",
         "done_bytes",
         "handed_bytes",
+        "instance",
         "last_success_s",
         "outstanding",
         "topic",
@@ -44,7 +46,7 @@ class Line:
 
     def __init__(self, topic: str, breaker: Breaker) -> None:
         self.topic, self.breaker = topic, breaker
-        self.handed_bytes = self.done_bytes = self._forgotten_bytes = 0
+        self.handed_bytes = self.done_bytes = self._forgotten_bytes = self.instance = 0
         self._forgetting = threading.Lock()
         self.last_success_s = float("-inf")
         self.trial_epoch = -1
@@ -73,11 +75,26 @@ class Line:
         if self.trial_epoch == cluster_epoch:
             self.trial_epoch = -1
 
-    def forget(self, size_bytes: int) -> None:
+    def forget(self, size_bytes: int, instance: int) -> None:
         """What is not journaled is handed over, or, less than nothing, reported. Any thread: a producer that was
-        replaced reports on one of its own."""
+        replaced reports on one of its own, and what it has not reported weighs on no other."""
         with self._forgetting:
-            self._forgotten_bytes += size_bytes
+            if instance == self.instance:
+                self._forgotten_bytes += size_bytes
+
+    def begin_instance(self) -> None:
+        """Of what is not journaled nothing is in librdkafka's hands any more. Under the lane lock."""
+        with self._forgetting:
+            self.instance += 1
+            self._forgotten_bytes = 0
+
+
+class Trial(NamedTuple):
+    """A call that is not journaled, which a breaker waits to hear of: its topic, and when it began."""
+
+    line: Line
+    cluster_epoch: int
+    topic_epoch: int
 
 
 class Waiting:

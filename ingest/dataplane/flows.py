@@ -8,9 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from confluent_kafka import KafkaError
+
 from ingest.dataplane.acks import Acknowledgements
 from ingest.dataplane.breaker import Breaker, State, take_trials
-from ingest.dataplane.flow import Flow, Line, Parked, Waiting
+from ingest.dataplane.flow import Flow, Line, Parked, Trial, Waiting
 from ingest.dataplane.in_flight import InFlight
 from ingest.dataplane.journal import Journal, Origin
 from ingest.dataplane.policy import OverridePolicy
@@ -47,6 +49,7 @@ class Flows:
         self._topic_in_flight_bytes = topic_in_flight_bytes
         self._send_rate = send_rate
         self._now_s = now_s
+        self.ended_trials: deque[tuple[Trial, KafkaError | None]] = deque()
         self._flows: dict[tuple[str, str], Flow] = {}
         self._obeyed: dict[tuple[str, str], int] = {}
 
@@ -82,6 +85,12 @@ class Flows:
     def answers(self, flow: Flow) -> bool:
         """Whether a sender may wait for what Kafka says: while a breaker is not closed there is nothing to wait for."""
         return self.cluster.allows_direct and flow.line.breaker.allows_direct
+
+    def trial(self, line: Line) -> Trial | None:
+        """What a call that leaves now without a journal is to bring back to `ended_trials`, with the error if any."""
+        if self.cluster.allows_direct and line.breaker.allows_direct:
+            return None
+        return Trial(line, self.cluster.epoch, line.breaker.epoch)
 
     @property
     def produce(self) -> Callable[..., None]:
@@ -176,6 +185,8 @@ class Flows:
         """A topic has one trial of the cluster's out at a time, and goes to the end of the line: one that cannot be
         written to must not have them all, time and again."""
         cluster, line = self.cluster, flow.line
+        if State.HALF_OPEN not in (cluster.state, line.breaker.state):
+            return False
         # Asked first, for what a breaker keeps back must use up none of the send rate.
         if not self.offers(flow):
             return False

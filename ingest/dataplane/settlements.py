@@ -233,6 +233,8 @@ class Settlements:
         with self._lane_lock:
             producer.renew()
             for line in self._flows.lines.values():
+                if alone is None:
+                    line.begin_instance()
                 for in_flight in tuple(line.outstanding):
                     if in_flight.alone is alone and not in_flight.has_ended:
                         self._abandon(in_flight)
