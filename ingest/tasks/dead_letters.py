@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from ingest.dead_letters.decisions import letters_retire
-from ingest.dead_letters.pacing import ReplayRate
+from ingest.dead_letters.pacing import ReplayRate, process_send_rate
 from ingest.dead_letters.retries import retry_policy
 from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.sending import replay_producer
@@ -34,7 +34,7 @@ def sweep_dead_letters() -> dict[str, int]:
         tools = Tools(
             sender=sender,
             routes=Routes(settings.FOREBAY_SNAPSHOT_FILE),
-            rate=ReplayRate(shared, settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S),
+            rate=ReplayRate(shared, settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S, send_rate=process_send_rate()),
             shared=shared,
             policy=retry_policy(),
         )
