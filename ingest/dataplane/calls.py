@@ -15,6 +15,7 @@ from ingest.dataplane.in_flight import InFlight
 
 # A call that is this old, while its topic has had no success for as long, has failed: librdkafka says so much later.
 OVERDUE_S = 5.0
+NO_REPORT = f"no report for {OVERDUE_S:g} s"
 
 
 class Calls:
@@ -42,6 +43,16 @@ class Calls:
             return
         in_flight.is_counted = True
         self._count(Trial(in_flight.flow.line, in_flight.cluster_epoch, in_flight.topic_epoch), codes, why)
+
+    def silent_still(self, in_flight: InFlight) -> None:
+        """A call that was counted as overdue, and nothing has been heard since. Of a trial once is enough."""
+        line = in_flight.flow.line
+        breaker, epoch = line.breaker, in_flight.topic_epoch
+        if self._now_s() - self._last_success_s > OVERDUE_S:
+            breaker, epoch = self._flows.cluster, in_flight.cluster_epoch
+        if breaker.state is State.CLOSED:
+            self._failures[breaker, epoch] += 1
+            self._why = NO_REPORT
 
     def came_to_nothing(self, in_flight: InFlight) -> None:
         """Nothing of it was sent, or nobody will hear what became of it."""

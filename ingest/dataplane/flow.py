@@ -25,10 +25,11 @@ class Parked(NamedTuple):
 
 
 class Line:
-    """One topic. The poll thread alone writes `done_bytes` and `last_success_s`, and takes from `outstanding`.
+    """One topic. The poll thread alone writes `done_bytes`, `last_success_s` and `overdue_s`, and takes from
+    `outstanding`.
 
     `trial_epoch`: the epoch of the cluster's breaker in which a trial of this topic is out. `instance` counts those of
-    librdkafka."""
+    librdkafka. `overdue_s`: when an overdue call was last counted."""
 
     __slots__ = (
         "_forgetting",
@@ -40,6 +41,7 @@ class Line:
         "instance",
         "last_success_s",
         "outstanding",
+        "overdue_s",
         "topic",
         "trial_epoch",
     )
@@ -48,7 +50,7 @@ class Line:
         self.topic, self.breaker = topic, breaker
         self.handed_bytes = self.done_bytes = self._forgotten_bytes = self.instance = 0
         self._forgetting = threading.Lock()
-        self.last_success_s = float("-inf")
+        self.last_success_s = self.overdue_s = float("-inf")
         self.trial_epoch = -1
         self._look_at = LOOK_AT_CALLS
         # Of InFlight, which knows its flow and so cannot be named here.
