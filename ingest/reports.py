@@ -24,6 +24,7 @@ from ingest.dataplane.policy import Snapshot
 from ingest.dataplane.recent import BUSIEST_TENANTS, SAMPLE_EVENTS, RecentEvents, recent_key
 from ingest.dataplane.tally import flush_all
 from ingest.engine import Engine
+from ingest.figures import show_figures
 from ingest.heartbeats import Heartbeat, breaker_name
 from ingest.ledger.publisher import LedgerPublisher
 from ingest.parked import ParkedEntry, publish_parked
@@ -73,6 +74,7 @@ class Reports:
             Chore(EACH_S, self._publish_parked),
             Chore(EACH_S, self._publish_recent),
             Chore(SHOW_S, self._show_alerts),
+            Chore(SHOW_S, self._show_figures),
             Chore(KEY_USES_S, self._publish_key_uses),
         ]
 
@@ -145,6 +147,9 @@ class Reports:
 
     def _show_alerts(self) -> None:
         _unless_away(lambda: show_open_alerts(self._worker.redis))
+
+    def _show_figures(self) -> None:
+        _unless_away(lambda: show_figures(self._worker.redis))
 
     def _publish_parked(self) -> None:
         entries = [

@@ -13,6 +13,7 @@ from ingest.dead_letters.retries import retry_policy
 from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.sending import replay_producer
 from ingest.dead_letters.sweep import Tools, dead_letters_sweep
+from ingest.figures import FAILED_TRIES
 from tenants.buckets import RedisBuckets
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,20 @@ def sweep_dead_letters() -> dict[str, int]:
             policy=retry_policy(),
         )
         replayed = dead_letters_sweep(tools=tools, budget_s=SWEEP_SHARE * settings.FOREBAY_REPLAY_SWEEP_INTERVAL_S)
+        _count_failed(client, replayed["failed"])
     if replayed:
         log.info("dead letters sent again: %s", dict(replayed))
     return dict(replayed)
+
+
+def _count_failed(client: redis.Redis, tries: int) -> None:
+    """For the metrics; the table has them letter by letter."""
+    if not tries:
+        return
+    try:
+        client.incrby(FAILED_TRIES, tries)
+    except redis.RedisError as error:
+        log.debug("%d failed tries are not counted, Redis does not answer: %s", tries, error)
 
 
 @shared_task  # type: ignore[untyped-decorator]  # as above
