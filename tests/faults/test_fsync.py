@@ -1,8 +1,6 @@
 """fsync=always on a real disk: no answer before a sync, one for all who wait meanwhile, nothing answered is lost."""
 
-import re
-import urllib.request
-
+from tests.faults.accounts import samples_of
 from tests.faults.conftest import Serve
 from tests.faults.tally import tally
 from tests.faults.traffic import Client, Traffic, event, ndjson
@@ -14,12 +12,8 @@ ALONE_REQUESTS, SENDERS, KILLS = 200, 32, 3
 
 def syncs(node: Node) -> tuple[int, float]:
     """How often the node has brought a journal to the disk, as its metric tells, and the seconds that took."""
-    with urllib.request.urlopen(f"{node.url}/metrics") as response:  # noqa: S310 - the node's own address
-        text = response.read().decode()
-    count, seconds = (
-        re.search(rf"^forebay_journal_sync_seconds_{of} (\S+)$", text, re.MULTILINE) for of in ("count", "sum")
-    )
-    return (int(float(count[1])), float(seconds[1])) if count and seconds else (0, 0.0)
+    said = {sample.name.rpartition("_")[2]: sample.value for sample in samples_of(node, "forebay_journal_sync_seconds")}
+    return int(said.get("count", 0)), said.get("sum", 0.0)
 
 
 def test_who_sends_alone_is_never_answered_without_a_sync_of_his_own(serve: Serve) -> None:
