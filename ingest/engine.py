@@ -5,6 +5,7 @@ the objects that it makes.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -87,12 +88,13 @@ class Engine:
         self._syncing.start()
 
     def stop(self) -> int:
-        """Deliver what is queued and settle it; returns how many records were left. Journals stay open."""
+        """Deliver what is queued and settle it, within the flush timeout: the server kills whoever takes much longer.
+        Returns how many records were left. Journals stay open."""
+        deadline_s = time.monotonic() + settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S
         self._adoption.stop()
         self.drain.close()
-        if self._alone is not None:
-            self._alone.close(settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S)
-        left = self.producer.close(settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S)
+        # The main one first: while it takes its time the other still sends, on its own thread.
+        left = sum(producer.close(deadline_s - time.monotonic()) for producer in self._producers())
         self._settlements.settle_all()
         self._syncing.stop()
         return left

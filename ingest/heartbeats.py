@@ -21,7 +21,7 @@ _FORGET_UNCHANGED = (
 
 
 class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker as one worker sees it; `name` is `cluster` or a topic's."""
+    """A breaker as one worker sees it; `name` is that of `breaker_name`."""
 
     name: str
     state: str
@@ -66,6 +66,11 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """How it is called in alerts and commands, and the field of its heartbeat."""
         return f"{self.node}/{self.pid}"
+
+
+def breaker_name(topic: str) -> str:
+    """How a topic's breaker, or for none the cluster's, is called in alerts. No topic has a blank in its name."""
+    return f"topic {topic}" if topic else "the cluster"
 
 
 log = logging.getLogger(__name__)

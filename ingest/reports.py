@@ -28,7 +28,8 @@ from ingest.dataplane.recent import BUSIEST_TENANTS, SAMPLE_EVENTS, RecentEvents
 from ingest.dataplane.tally import flush_all
 from ingest.dataplane.throttles import Throttles
 from ingest.engine import Engine
-from ingest.heartbeats import BREAKERS, JOURNALS, Heartbeat
+from ingest.figures import show_figures
+from ingest.heartbeats import BREAKERS, JOURNALS, Heartbeat, breaker_name
 from ingest.journal_reports import journals_report
 from ingest.ledger.publisher import LedgerPublisher
 from ingest.parked import ParkedEntry, publish_parked
@@ -85,6 +86,7 @@ class Reports:
             Chore(EACH_S, self._publish_journals),
             Chore(EACH_S, self._publish_recent),
             Chore(SHOW_S, self._show_alerts),
+            Chore(SHOW_S, self._show_figures),
             Chore(KEY_USES_S, self._publish_key_uses),
         ]
 
@@ -138,7 +140,7 @@ class Reports:
         now_wall_ms = _now_wall_ms()
         condition["breakers"] = [
             {
-                "name": one["topic"] or "cluster",
+                "name": breaker_name(one["topic"]),
                 "state": one["state"],
                 "cause": one["cause"],
                 "since_wall_ms": now_wall_ms - int(float(one["since_s"]) * 1000),
@@ -160,6 +162,9 @@ class Reports:
 
     def _show_alerts(self) -> None:
         _unless_away(lambda: show_open_alerts(self._worker.redis))
+
+    def _show_figures(self) -> None:
+        _unless_away(lambda: show_figures(self._worker.redis))
 
     def _publish_parked(self) -> None:
         entries = [

@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection
 
 from ingest.dataplane.breaker import Breaker, State
 from ingest.dataplane.faults import Counts, Fault, verdict_of
-from ingest.dataplane.flow import Line
+from ingest.dataplane.flow import Line, Trial
 from ingest.dataplane.flows import Flows
 from ingest.dataplane.in_flight import InFlight
 
 # A call that is this old, while its topic has had no success for as long, has failed: librdkafka says so much later.
 OVERDUE_S = 5.0
+NO_REPORT = f"no report for {OVERDUE_S:g} s"
 
 
 class Calls:
@@ -24,7 +25,7 @@ class Calls:
         self._flows = flows
         self._now_s = now_s
         self._last_success_s = float("-inf")
-        self._successes: Counter[tuple[Line, int, int]] = Counter()
+        self._successes: Counter[Trial | tuple[Line, int, int]] = Counter()
         self._answers: Counter[tuple[Breaker, int]] = Counter()
         self._failures: Counter[tuple[Breaker, int]] = Counter()
         self._unsaid: Counter[tuple[Breaker, int]] = Counter()
@@ -41,18 +42,17 @@ class Calls:
         if in_flight.is_counted:
             return
         in_flight.is_counted = True
-        line, counts = in_flight.flow.line, {verdict_of(code).counts for code in codes}
-        cluster, topic = (self._flows.cluster, in_flight.cluster_epoch), (line.breaker, in_flight.topic_epoch)
-        line.trial_ended(in_flight.cluster_epoch)
-        if counts - {Counts.NOTHING}:
-            self._why = why
-        if Counts.CLUSTER in counts and self._now_s() - self._last_success_s > OVERDUE_S:
-            self._failures[cluster] += 1
-            if line.breaker.state is State.HALF_OPEN:  # its trial has failed, whoever's fault that is
-                self._failures[topic] += 1
-            return
-        (self._answers if any(map(_is_answer, codes)) else self._unsaid)[cluster] += 1
-        (self._failures if counts - {Counts.NOTHING} else self._unsaid)[topic] += 1
+        self._count(Trial(in_flight.flow.line, in_flight.cluster_epoch, in_flight.topic_epoch), codes, why)
+
+    def silent_still(self, in_flight: InFlight) -> None:
+        """A call that was counted as overdue, and nothing has been heard since. Of a trial once is enough."""
+        line = in_flight.flow.line
+        breaker, epoch = line.breaker, in_flight.topic_epoch
+        if self._now_s() - self._last_success_s > OVERDUE_S:
+            breaker, epoch = self._flows.cluster, in_flight.cluster_epoch
+        if breaker.state is State.CLOSED:
+            self._failures[breaker, epoch] += 1
+            self._why = NO_REPORT
 
     def came_to_nothing(self, in_flight: InFlight) -> None:
         """Nothing of it was sent, or nobody will hear what became of it."""
@@ -60,6 +60,8 @@ class Calls:
 
     def tell(self) -> None:
         """Tell the breakers what has been gathered."""
+        if self._flows.ended_trials:
+            self._count_ended_trials()
         successes, self._answers = self._answers, Counter()
         if self._successes:
             self._last_success_s = self._now_s()
@@ -76,6 +78,29 @@ class Calls:
             for (breaker, epoch), calls in self._unsaid.items():
                 breaker.give_back(calls, epoch)
             self._unsaid = Counter()
+
+    def _count_ended_trials(self) -> None:
+        """Those of what is not journaled, which any thread may have reported."""
+        while self._flows.ended_trials:
+            call, error = self._flows.ended_trials.popleft()
+            if error is None:
+                self._successes[call] += 1
+            else:
+                self._count(call, (error.code(),), error.name())
+
+    def _count(self, call: Trial, codes: Collection[int], why: str) -> None:
+        line, counts = call.line, {verdict_of(code).counts for code in codes}
+        cluster, topic = (self._flows.cluster, call.cluster_epoch), (line.breaker, call.topic_epoch)
+        line.trial_ended(call.cluster_epoch)
+        if counts - {Counts.NOTHING}:
+            self._why = why
+        if Counts.CLUSTER in counts and self._now_s() - self._last_success_s > OVERDUE_S:
+            self._failures[cluster] += 1
+            if line.breaker.state is State.HALF_OPEN:  # its trial has failed, whoever's fault that is
+                self._failures[topic] += 1
+            return
+        (self._answers if any(map(_is_answer, codes)) else self._unsaid)[cluster] += 1
+        (self._failures if counts - {Counts.NOTHING} else self._unsaid)[topic] += 1
 
 
 def _is_answer(code: int) -> bool:

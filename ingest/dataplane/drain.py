@@ -33,6 +33,8 @@ LOOK_AT_AGE_EVERY_S = 30.0
 # What one flow may produce before the next one's turn.
 TURN_BYTES = 256 << 10
 TURN_STEPS = 256
+# Who is given up costs memory until somebody has kept it, so beyond this the rest waits in its files.
+MOST_SUSPECTS = 10_000
 
 
 class Step(NamedTuple):
@@ -69,6 +71,7 @@ class Drain:
         self._now_s = now_s
         self._wall_s = wall_s
         self._look_at_age_s = self._tidy_at_s = 0.0
+        self._past_age: set[Flow] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._drain_for_ever, name="drain", daemon=True)
 
@@ -101,9 +104,11 @@ class Drain:
         goes_on = False
         for flow in tuple(self._flows.behind.values()):
             # To look costs a read: while a breaker is open ten thousand flows may be behind.
-            if looks_at_age or self._may_leave_soon(flow, topics, began_s):
+            if looks_at_age or self._is_worth_a_look(flow, topics, began_s):
                 try:
                     goes_on |= self._visit(flow, topics, began_s)
+                    if flow in self._past_age:
+                        self._let_others_go_first(flow)
                 except OSError:  # one journal that cannot be read must not keep the others
                     log.exception("%s of %s could not be drained; it is tried again", flow.topic, flow.tenant)
         if looks_at_age:
@@ -168,8 +173,10 @@ class Drain:
                 log.exception("the drain failed; it goes on")
                 goes_on = False
 
-    def _may_leave_soon(self, flow: Flow, topics: dict[str, TopicPolicy], began_s: float) -> bool:
-        """Whether it is worth a look. Without the lane lock, so it is decided again under it."""
+    def _is_worth_a_look(self, flow: Flow, topics: dict[str, TopicPolicy], began_s: float) -> bool:
+        """Whether it may be given up or leave soon. Without the lane lock, so that is decided again under it."""
+        if flow in self._past_age:
+            return len(self._suspects) < MOST_SUSPECTS
         if flow.parked is not None or flow.not_before_s > began_s or flow.topic not in topics:
             return False
         return self._flows.offers(flow) and not (flow.must_settle and flow.handed != flow.done)
@@ -182,6 +189,7 @@ class Drain:
             with self._lane_lock:
                 waiting = flow.first()
                 if waiting is None:
+                    self._past_age.discard(flow)
                     if not (flow.must_settle and flow.handed != flow.done):
                         self._flows.caught_up(flow)
                     return False
@@ -190,8 +198,9 @@ class Drain:
             if step is None:
                 self._take(flow, waiting, sequence, 0)
                 continue
-            if self._wall_s() - step.accept.accepted_wall_ms / 1000 > self._max_age_s:
-                self._give_up(flow, waiting, step)
+            if self._is_past_age(flow, step):
+                if not self._give_up(flow, waiting, step):
+                    return False
             elif self._stop.is_set() or not self._produce(flow, waiting, step, topics, began_s):
                 return False
             steps, size_bytes = steps + 1, size_bytes + step.size_bytes
@@ -239,11 +248,27 @@ class Drain:
                 self._flows.put_back(flow, step.origin, left)
         return not left
 
-    def _give_up(self, flow: Flow, waiting: Waiting, step: Step) -> None:
-        """It has waited for as long as it may: an operator decides what becomes of it."""
+    def _is_past_age(self, flow: Flow, step: Step) -> bool:
+        """Whether it has waited for as long as it may. Then so has much of what follows, which need not wait for the
+        next look at ages."""
+        is_past_age = self._wall_s() - step.accept.accepted_wall_ms / 1000 > self._max_age_s
+        self._past_age.add(flow) if is_past_age else self._past_age.discard(flow)
+        return is_past_age
+
+    def _give_up(self, flow: Flow, waiting: Waiting, step: Step) -> bool:
+        """An operator decides what becomes of it; False while there are too many of those."""
+        if len(self._suspects) >= MOST_SUSPECTS:
+            return False
         if self._take(flow, waiting, step.origin[2], len(step.indexes)):
             reason = flow.parked.detail if flow.parked else "waited in the journal for longer than it may"
             self._suspects.give_up(flow, step.origin, step.indexes, KafkaError(KafkaError._MSG_TIMED_OUT, reason))
+        return True
+
+    def _let_others_go_first(self, flow: Flow) -> None:
+        """There is room for few that are given up, and the first in line must not have it all, time and again."""
+        at = flow.tenant, flow.topic
+        with self._lane_lock:
+            self._flows.behind[at] = self._flows.behind.pop(at, flow)
 
     def _take(self, flow: Flow, waiting: Waiting, sequence: int, events: int) -> bool:
         """Take the oldest out of the line, unless something older has come back since it was looked at."""

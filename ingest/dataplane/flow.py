@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 from ingest.dataplane.breaker import Breaker
 from ingest.dataplane.journal import Journal
 
+# Calls of a topic that may be outstanding before those are looked for that have ended behind one that has not.
+LOOK_AT_CALLS = 1_000
+
 
 class Parked(NamedTuple):
     """Why a flow waits for an operator, and since when."""
@@ -22,28 +25,34 @@ class Parked(NamedTuple):
 
 
 class Line:
-    """One topic. The poll thread alone writes `done_bytes` and `last_success_s`, and takes from `outstanding`.
+    """One topic. The poll thread alone writes `done_bytes`, `last_success_s` and `overdue_s`, and takes from
+    `outstanding`.
 
-    `trial_epoch`: the epoch of the cluster's breaker in which a trial of this topic is out."""
+    `trial_epoch`: the epoch of the cluster's breaker in which a trial of this topic is out. `instance` counts those of
+    librdkafka. `overdue_s`: when an overdue call was last counted."""
 
     __slots__ = (
         "_forgetting",
         "_forgotten_bytes",
+        "_look_at",
         "breaker",
         "done_bytes",
         "handed_bytes",
+        "instance",
         "last_success_s",
         "outstanding",
+        "overdue_s",
         "topic",
         "trial_epoch",
     )
 
     def __init__(self, topic: str, breaker: Breaker) -> None:
         self.topic, self.breaker = topic, breaker
-        self.handed_bytes = self.done_bytes = self._forgotten_bytes = 0
+        self.handed_bytes = self.done_bytes = self._forgotten_bytes = self.instance = 0
         self._forgetting = threading.Lock()
-        self.last_success_s = float("-inf")
+        self.last_success_s = self.overdue_s = float("-inf")
         self.trial_epoch = -1
+        self._look_at = LOOK_AT_CALLS
         # Of InFlight, which knows its flow and so cannot be named here.
         self.outstanding: deque[Any] = deque()
 
@@ -52,16 +61,42 @@ class Line:
         """In librdkafka's hands."""
         return self.handed_bytes - self.done_bytes + self._forgotten_bytes
 
+    def forget_ended(self) -> None:
+        """Let calls go that have ended, so that one without a report does not keep all that came after it. On the poll
+        thread; others may append meanwhile, at the other end."""
+        outstanding = self.outstanding
+        while outstanding and (outstanding[0].is_settled or outstanding[0].is_abandoned):
+            outstanding.popleft()
+        if len(outstanding) > self._look_at:
+            taken = [outstanding.popleft() for _ in range(len(outstanding))]
+            outstanding.extendleft(call for call in reversed(taken) if not call.has_ended)
+            self._look_at = 2 * len(outstanding) + LOOK_AT_CALLS
+
     def trial_ended(self, cluster_epoch: int) -> None:
         """A call that began then has ended: another may try."""
         if self.trial_epoch == cluster_epoch:
             self.trial_epoch = -1
 
-    def forget(self, size_bytes: int) -> None:
+    def forget(self, size_bytes: int, instance: int) -> None:
         """What is not journaled is handed over, or, less than nothing, reported. Any thread: a producer that was
-        replaced reports on one of its own."""
+        replaced reports on one of its own, and what it has not reported weighs on no other."""
         with self._forgetting:
-            self._forgotten_bytes += size_bytes
+            if instance == self.instance:
+                self._forgotten_bytes += size_bytes
+
+    def begin_instance(self) -> None:
+        """Of what is not journaled nothing is in librdkafka's hands any more. Under the lane lock."""
+        with self._forgetting:
+            self.instance += 1
+            self._forgotten_bytes = 0
+
+
+class Trial(NamedTuple):
+    """A call that is not journaled, which a breaker waits to hear of: its topic, and when it began."""
+
+    line: Line
+    cluster_epoch: int
+    topic_epoch: int
 
 
 class Waiting:

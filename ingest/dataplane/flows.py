@@ -8,9 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from confluent_kafka import KafkaError
+
 from ingest.dataplane.acks import Acknowledgements
 from ingest.dataplane.breaker import Breaker, State, take_trials
-from ingest.dataplane.flow import Flow, Line, Parked, Waiting
+from ingest.dataplane.flow import Flow, Line, Parked, Trial, Waiting
 from ingest.dataplane.in_flight import InFlight
 from ingest.dataplane.journal import Journal, Origin
 from ingest.dataplane.policy import OverridePolicy
@@ -47,6 +49,7 @@ class Flows:
         self._topic_in_flight_bytes = topic_in_flight_bytes
         self._send_rate = send_rate
         self._now_s = now_s
+        self.ended_trials: deque[tuple[Trial, KafkaError | None]] = deque()
         self._flows: dict[tuple[str, str], Flow] = {}
         self._obeyed: dict[tuple[str, str], int] = {}
 
@@ -68,9 +71,9 @@ class Flows:
         in_flight_bytes = line.in_flight_bytes
         if in_flight_bytes and in_flight_bytes + size_bytes > self._topic_in_flight_bytes:
             return False
-        if self._send_rate is not None and not self._may_send(self._send_rate, size_bytes):
-            return False
-        return (self.cluster.allows_direct and line.breaker.allows_direct) or self._may_try(flow)
+        if not (self.cluster.allows_direct and line.breaker.allows_direct):
+            return self._may_try(flow, size_bytes)
+        return self._send_rate is None or self._may_send(self._send_rate, size_bytes)
 
     def offers(self, flow: Flow) -> bool:
         """Whether the breakers would let one call through; a wish for a trial is noted. Any thread."""
@@ -82,6 +85,12 @@ class Flows:
     def answers(self, flow: Flow) -> bool:
         """Whether a sender may wait for what Kafka says: while a breaker is not closed there is nothing to wait for."""
         return self.cluster.allows_direct and flow.line.breaker.allows_direct
+
+    def trial(self, line: Line) -> Trial | None:
+        """What a call that leaves now without a journal is to bring back to `ended_trials`, with the error if any."""
+        if self.cluster.allows_direct and line.breaker.allows_direct:
+            return None
+        return Trial(line, self.cluster.epoch, line.breaker.epoch)
 
     @property
     def produce(self) -> Callable[..., None]:
@@ -172,11 +181,18 @@ class Flows:
         flow.is_behind, flow.must_settle, flow.pending = False, False, 0
         self.behind.pop((flow.tenant, flow.topic), None)
 
-    def _may_try(self, flow: Flow) -> bool:
+    def _may_try(self, flow: Flow, size_bytes: int) -> bool:
         """A topic has one trial of the cluster's out at a time, and goes to the end of the line: one that cannot be
         written to must not have them all, time and again."""
         cluster, line = self.cluster, flow.line
-        if not self.offers(flow) or not take_trials(cluster, line.breaker):
+        if State.HALF_OPEN not in (cluster.state, line.breaker.state):
+            return False
+        # Asked first, for what a breaker keeps back must use up none of the send rate.
+        if not self.offers(flow):
+            return False
+        if self._send_rate is not None and not self._may_send(self._send_rate, size_bytes):
+            return False
+        if not take_trials(cluster, line.breaker):
             return False
         if cluster.state is State.HALF_OPEN:
             line.trial_epoch = cluster.epoch

@@ -82,6 +82,11 @@ class InFlight:
         return self.journal, self.segment, self.sequence
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing more is awaited of it: it is settled, or went with the instance that had it."""
+        return self.is_settled or self.is_abandoned
+
+    @property
     def is_over(self) -> bool:
         """Whether all of its records are settled, which another instance's reports may have done."""
         first = self.sequence - self.segment.first_sequence

@@ -162,6 +162,31 @@ ALERTS_EVALUATION_AGE_SECONDS = Gauge(
     "Since alerts were last evaluated, each 10 s.",
     multiprocess_mode="livemostrecent",
 )
+NOTIFICATIONS_UNTAKEN = Gauge(
+    "forebay_notifications_untaken",
+    "Notifications that were tried and that nobody has taken yet, each 10 s.",
+    multiprocess_mode="livemostrecent",
+)
+DEAD_LETTERS_OPEN = Gauge(
+    "forebay_dead_letters_open",
+    "Dead letters that something can still become of, each 10 s.",
+    ["status"],
+    multiprocess_mode="livemostrecent",
+)
+DEAD_LETTERS_OLDEST_AGE_SECONDS = Gauge(
+    "forebay_dead_letters_oldest_age_seconds",
+    "Since the oldest open dead letter died, each 10 s.",
+    multiprocess_mode="livemostrecent",
+)
+DEAD_LETTER_OUTCOMES = Gauge(
+    "forebay_dead_letter_outcomes",
+    "Dead letters replayed and discarded, and tries that failed, since Redis was last emptied; each 10 s.",
+    ["outcome"],
+    multiprocess_mode="livemostrecent",
+)
+BULK_REPLAYS = Gauge(
+    "forebay_bulk_replays", "Bulk replays under way, each 10 s.", ["status"], multiprocess_mode="livemostrecent"
+)
 
 
 class TenantMeter:

@@ -100,7 +100,8 @@ class EventProducer:
         self._thread.start()
 
     def close(self, flush_timeout_s: float) -> int:
-        """Send what is queued, stop the thread, report what is done. Returns how many records were left unsent."""
+        """Send what is queued, stop the thread, report what is done, even where there is no time left. Returns how many
+        records were left unsent."""
         deadline_s = time.monotonic() + flush_timeout_s
         self._stop.set()
         if self._thread.ident is not None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from confluent_kafka import KafkaError
 
 from ingest.dataplane import metrics
-from ingest.dataplane.calls import OVERDUE_S, Calls
+from ingest.dataplane.calls import NO_REPORT, OVERDUE_S, Calls
 from ingest.dataplane.faults import Counts, Fault, verdict_of
 from ingest.dataplane.flow import Line, Parked
 from ingest.dataplane.flows import Flows
@@ -30,6 +30,8 @@ INTERVAL_S = 0.05
 COMPLAIN_EVERY_S = 10.0
 # More of them at once would not open a breaker any further.
 OVERDUE_AT_ONCE = 10
+# Silence that lasts counts again this often: one call in two seconds is enough to open a breaker within ten.
+SILENT_AGAIN_S = 0.5
 
 
 class Settlements:
@@ -115,9 +117,8 @@ class Settlements:
         """Find calls that are overdue, and an instance of librdkafka that has stopped reporting."""
         now_s = self._now_s()
         for line in tuple(self._flows.lines.values()):
+            line.forget_ended()
             outstanding = line.outstanding
-            while outstanding and (outstanding[0].is_settled or outstanding[0].is_abandoned):
-                outstanding.popleft()
             if outstanding and now_s - outstanding[0].produced_s > OVERDUE_S:
                 if now_s - line.last_success_s > OVERDUE_S:
                     self._count_overdue(line, now_s)
@@ -211,11 +212,16 @@ class Settlements:
         counted = 0
         for in_flight in tuple(line.outstanding):
             if now_s - in_flight.produced_s <= OVERDUE_S or counted == OVERDUE_AT_ONCE:
-                return
-            if not (in_flight.is_counted or in_flight.is_settled or in_flight.is_abandoned):
-                self._calls.failed(in_flight, (KafkaError._TIMED_OUT,), f"no report for {OVERDUE_S:g} s")
-                metrics.OVERDUE_CALLS.inc()
+                break
+            if not (in_flight.is_counted or in_flight.has_ended):
+                self._calls.failed(in_flight, (KafkaError._TIMED_OUT,), NO_REPORT)
                 counted += 1
+        if not counted and now_s - line.overdue_s < SILENT_AGAIN_S:
+            return
+        if not counted:
+            self._calls.silent_still(line.outstanding[0])
+        line.overdue_s = now_s
+        metrics.OVERDUE_CALLS.inc(counted)
 
     def _producer_of(self, in_flight: InFlight) -> EventProducer:
         return self._producers()[0] if in_flight.alone is None else in_flight.alone
@@ -225,7 +231,7 @@ class Settlements:
         for in_flight in tuple(line.outstanding):
             if now_s - in_flight.produced_s <= self._stalled_s:
                 return
-            if not in_flight.is_settled and not in_flight.is_abandoned:
+            if not in_flight.has_ended:
                 self._producer_of(in_flight).distrust("stalled")
 
     def _renew(self, producer: EventProducer) -> None:
@@ -234,8 +240,10 @@ class Settlements:
         with self._lane_lock:
             producer.renew()
             for line in self._flows.lines.values():
+                if alone is None:
+                    line.begin_instance()
                 for in_flight in tuple(line.outstanding):
-                    if in_flight.alone is alone and not in_flight.is_settled and not in_flight.is_abandoned:
+                    if in_flight.alone is alone and not in_flight.has_ended:
                         self._abandon(in_flight)
 
     def _abandon(self, in_flight: InFlight) -> None:

@@ -8,6 +8,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from django.conf import settings
+
 from tenants.buckets import Order, SharedBuckets
 from tenants.models import Tenant
 from tenants.quotas import Limit, Quota, Scope, TokenBucket, What, limits_of
@@ -21,16 +23,24 @@ PORTIONS_PER_S = 5
 
 
 class ReplayRate:
-    """The cap of `max_per_s` events. Used by one thread."""
+    """The cap of `max_per_s` events, and this process's own of bytes where there is one. Used by one thread."""
 
-    def __init__(self, shared: SharedBuckets, max_per_s: int, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        shared: SharedBuckets,
+        max_per_s: int,
+        now_s: Callable[[], float] = time.monotonic,
+        send_rate: TokenBucket | None = None,
+    ) -> None:
         self.portion = max(1, max_per_s // PORTIONS_PER_S)
-        self._shared, self._now_s = shared, now_s
+        self._shared, self._now_s, self._send_rate = shared, now_s, send_rate
         self._limit = Limit(OWNER, Scope.TENANT, "", What.EVENTS_PER_S, max_per_s, self.portion)
         self._local = TokenBucket(self.portion, max_per_s, now_s())
 
     def take(self) -> int:
         """How many events may be sent now, up to a portion; 0: come back in a moment."""
+        if self._send_rate is not None and self._send_rate.take(1.0, self._now_s()) < 1.0:
+            return 0
         taken = self._take(float(self.portion), 0.0)
         whole = int(taken)
         self.give_back(taken - whole)
@@ -41,17 +51,34 @@ class ReplayRate:
         if events > 0:
             self._take(-events, -events)
 
-    def owe(self, sizes_bytes: Iterable[int]) -> None:
-        """What large records cost beyond one each: the bucket goes below zero, and the next portion waits."""
+    def owe(self, sizes_bytes: Sequence[int]) -> None:
+        """What large records cost beyond one each, and the bytes of all: buckets go below zero, and the next portion
+        waits."""
         extra = float(sum(size_bytes // BYTES_A_TOKEN for size_bytes in sizes_bytes))
         if extra:
             self._take(extra, extra)
+        if self._send_rate is not None:
+            total_bytes = float(sum(sizes_bytes))
+            self._send_rate.take(total_bytes, self._now_s(), owed=total_bytes)
 
     def _take(self, want: float, owed: float) -> float:
         grant = self._shared.take([Order(self._limit, want, owed)])[0]
         # The local bucket is drawn on either way: a Redis that comes and goes must not double the rate.
         local = self._local.take(want, self._now_s(), owed=owed)
         return local if grant is None else grant.granted
+
+
+_send_rate: TokenBucket | None = None
+
+
+def process_send_rate() -> TokenBucket | None:
+    """This process's part of FOREBAY_PRODUCER_MAX_BYTES_PER_S, as each worker has its own; a second's worth may go at
+    once. It outlives a sweep, for a large portion is a debt that later ones pay."""
+    global _send_rate
+    bytes_per_s = settings.FOREBAY_PRODUCER_MAX_BYTES_PER_S
+    if bytes_per_s and _send_rate is None:
+        _send_rate = TokenBucket(bytes_per_s, bytes_per_s, time.monotonic())
+    return _send_rate
 
 
 def quotas_of(tenants: Iterable[str]) -> dict[str, Quota]:

@@ -171,6 +171,7 @@ def letter_facts(letter: DeadLetter) -> dict[str, Any]:
         "endedBy": letter.ended_by,
         "endReason": letter.end_reason,
         **_bytes("key", letter.key),
+        "headers": letter.headers,
         **event_facts(letter),
         **({"original": letter.original_document} if letter.original_value is not None else {}),
     }

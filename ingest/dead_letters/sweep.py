@@ -106,7 +106,7 @@ def _claimed(tools: Tools, most: int, turns: Turns) -> list[DeadLetter]:
 def _sent(tools: Tools, letters: Sequence[DeadLetter], topics: Mapping[str, int]) -> Results:
     if not letters:
         return {}
-    tools.rate.owe(letter.size_bytes for letter in letters)
+    tools.rate.owe([letter.size_bytes for letter in letters])
     results: Results = {}
     destinations: dict[int, Destination] = {}
     for letter in letters:

@@ -4,6 +4,7 @@ Control plane; a task runs it each hour, several at once do no harm. Only minute
 are merged, and the journal's row remembers how far, so that nothing is ever counted in both.
 """
 
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -18,13 +19,14 @@ from ingest.models import JournalState, LedgerHour, LedgerMinute
 MINUTES_AN_HOUR = 60
 
 
-def roll_up() -> int:
-    """Merge what is due, delete what is older than the hours are kept; returns how many minutes were merged."""
-    now = timezone.now()
+def roll_up(*, budget_s: float) -> int:
+    """Merge what is due for about `budget_s`, delete what is older than the hours are kept; what is left is for the
+    next run. Returns how many minutes were merged."""
+    now, until_s = timezone.now(), time.monotonic() + budget_s
     before = _hour(now - timedelta(days=settings.FOREBAY_LEDGER_MINUTES_KEPT_DAYS))
     merged = 0
     for journal in JournalState.objects.order_by("pk").values_list("journal", flat=True):
-        while count := _merge_some(journal, before):
+        while time.monotonic() < until_s and (count := _merge_some(journal, before)):
             merged += count
     too_old = _hour(now - timedelta(days=settings.FOREBAY_LEDGER_HOURS_KEPT_DAYS))
     LedgerHour.objects.filter(minute__lt=too_old).delete()

@@ -61,5 +61,6 @@ class Override(models.Model):
             raise ValidationError("Parking and resuming need both a tenant and a topic.")
         if self.kind in BREAKER_KINDS and self.tenant:
             raise ValidationError({"tenant": "A breaker is a topic's or the cluster's, never a tenant's."})
-        if self.tenant and not Tenant.objects.filter(name=self.tenant).exists():
+        # A tenant that is gone may have left events that are parked: these can still be sent.
+        if self.kind == OverrideKind.PARKED and not Tenant.objects.filter(name=self.tenant).exists():
             raise ValidationError({"tenant": f"There is no tenant {self.tenant}."})

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from ingest.alerts import conditions, incidents, notify, observing
 from ingest.alerts.kinds import EVALUATED, OPEN_COUNTS
+from ingest.dead_letters.figures import leave_figures
 from ingest.heartbeats import forget
 
 log = logging.getLogger(__name__)
@@ -52,15 +53,17 @@ def _evaluate(client: redis.Redis) -> int:
     notify.send_due(at)
     # Last of all: while nothing can be sent there is no mark, and the supervisors tell instead.
     if observed.redis:
-        _leave_word(client, observed.redis, observed.wall_s)
+        _leave_word(client, observed)
     return len(found)
 
 
-def _leave_word(client: redis.Redis, view: conditions.RedisView, wall_s: float) -> None:
-    """Forget the replaced, then say that this evaluation got to its end."""
-    replaced = conditions.missing_and_replaced(view.workers, wall_s, settings.FOREBAY_ALERT_WORKER_MISSING_S)[1]
+def _leave_word(client: redis.Redis, observed: conditions.Observed) -> None:
+    """Forget the replaced, then say that this evaluation got to its end, and how it all stands in figures."""
+    workers = observed.redis.workers if observed.redis else ()
+    missing_s = settings.FOREBAY_ALERT_WORKER_MISSING_S
     try:
-        forget(client, replaced)
+        forget(client, conditions.missing_and_replaced(workers, observed.wall_s, missing_s)[1])
         client.mset({EVALUATED: time.time(), OPEN_COUNTS: json.dumps(incidents.open_counts())})
+        leave_figures(client, observed.oldest_dead_letter_age_s)
     except redis.RedisError as error:
         log.warning("the evaluation of the alerts is not noted, Redis does not answer: %s", error)

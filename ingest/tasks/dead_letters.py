@@ -8,11 +8,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from ingest.dead_letters.decisions import letters_retire
-from ingest.dead_letters.pacing import ReplayRate
+from ingest.dead_letters.pacing import ReplayRate, process_send_rate
 from ingest.dead_letters.retries import retry_policy
 from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.sending import replay_producer
 from ingest.dead_letters.sweep import Tools, dead_letters_sweep
+from ingest.figures import FAILED_TRIES
 from tenants.buckets import RedisBuckets
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,25 @@ def sweep_dead_letters() -> dict[str, int]:
         tools = Tools(
             sender=sender,
             routes=Routes(settings.FOREBAY_SNAPSHOT_FILE),
-            rate=ReplayRate(shared, settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S),
+            rate=ReplayRate(shared, settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S, send_rate=process_send_rate()),
             shared=shared,
             policy=retry_policy(),
         )
         replayed = dead_letters_sweep(tools=tools, budget_s=SWEEP_SHARE * settings.FOREBAY_REPLAY_SWEEP_INTERVAL_S)
+        _count_failed(client, replayed["failed"])
     if replayed:
         log.info("dead letters sent again: %s", dict(replayed))
     return dict(replayed)
+
+
+def _count_failed(client: redis.Redis, tries: int) -> None:
+    """For the metrics; the table has them letter by letter."""
+    if not tries:
+        return
+    try:
+        client.incrby(FAILED_TRIES, tries)
+    except redis.RedisError as error:
+        log.debug("%d failed tries are not counted, Redis does not answer: %s", tries, error)
 
 
 @shared_task  # type: ignore[untyped-decorator]  # as above

@@ -15,6 +15,9 @@ from ingest.shared_redis import shared_redis
 
 log = logging.getLogger(__name__)
 
+# Of each hour; the other tasks of the process wait for it.
+ROLL_UP_BUDGET_S = 20.0
+
 T = TypeVar("T")
 
 
@@ -36,7 +39,7 @@ def ledger_check() -> list[str]:
 @shared_task  # type: ignore[untyped-decorator]  # as above
 def ledger_roll_up() -> int:
     """Merge minutes of the past into hours; returns how many."""
-    merged = hours.roll_up()
+    merged = hours.roll_up(budget_s=ROLL_UP_BUDGET_S)
     if merged:
         log.info("%d minutes of the ledger merged into hours", merged)
     return merged

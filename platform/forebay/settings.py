@@ -16,6 +16,15 @@ env = environ.Env()
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
+
+def _above_zero(name: str, default: int) -> int:
+    """A rate of none at all is no rate: what it holds back would wait for ever."""
+    value: int = env.int(name, default=default)
+    if value <= 0:
+        raise ImproperlyConfigured(f"{name} is above 0, not {value}")
+    return value
+
+
 # Where this node keeps what it writes: journal, snapshot, SQLite, demo credentials.
 FOREBAY_VAR_DIR = Path(env.str("FOREBAY_VAR_DIR", default=str(BASE_DIR / "var")))
 
@@ -75,6 +84,7 @@ TEMPLATES = [
         },
     }
 ]
+FOREBAY_DATABASE_STATEMENT_TIMEOUT_MS = env.int("FOREBAY_DATABASE_STATEMENT_TIMEOUT_MS", default=60_000)
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{FOREBAY_VAR_DIR / 'forebay.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # WAL lets the builder read while the admin writes; IMMEDIATE avoids the upgrade deadlock of two writers.
@@ -82,8 +92,17 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         timeout=10, transaction_mode="IMMEDIATE", init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
     )
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # A server that hangs must look like one that is away: without this the builder waits for it as long as TCP does.
-    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    # A server that hangs must look like one that is away: without these whoever asks it waits for as long as TCP does,
+    # and a statement that waits for a lock for as long as somebody holds it.
+    for _name, _value in {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+        "options": f"-c statement_timeout={FOREBAY_DATABASE_STATEMENT_TIMEOUT_MS}",
+    }.items():
+        DATABASES["default"].setdefault("OPTIONS", {}).setdefault(_name, _value)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -165,6 +184,10 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 FOREBAY_REPLAY_SWEEP_INTERVAL_S = env.float("FOREBAY_REPLAY_SWEEP_INTERVAL_S", default=5.0)
+# Tasks have budgets of their own, far below: this is for one that hangs, and would keep all others from their turn. The
+# sweep's budget goes with its interval.
+CELERY_TASK_SOFT_TIME_LIMIT = 60.0 + FOREBAY_REPLAY_SWEEP_INTERVAL_S
+CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT + 30.0
 FOREBAY_LEDGER_COPY_INTERVAL_S = env.float("FOREBAY_LEDGER_COPY_INTERVAL_S", default=5.0)
 FOREBAY_LEDGER_CHECK_INTERVAL_S = env.float("FOREBAY_LEDGER_CHECK_INTERVAL_S", default=15.0)
 CELERY_BEAT_SCHEDULE = {
@@ -265,13 +288,13 @@ FOREBAY_HISTORY_RETENTION_DAYS = env.int("FOREBAY_HISTORY_RETENTION_DAYS", defau
 
 # --- Dead letters ----------------------------------------------------------------------------------------------------
 FOREBAY_DEAD_LETTER_QUEUE_BYTES = env.int("FOREBAY_DEAD_LETTER_QUEUE_BYTES", default=16 * MIB)
-FOREBAY_DEAD_LETTER_MAX_PER_S = env.int("FOREBAY_DEAD_LETTER_MAX_PER_S", default=100)
+FOREBAY_DEAD_LETTER_MAX_PER_S = _above_zero("FOREBAY_DEAD_LETTER_MAX_PER_S", 100)
 FOREBAY_DEAD_LETTER_RETRY_BASE_S = env.float("FOREBAY_DEAD_LETTER_RETRY_BASE_S", default=30.0)
 FOREBAY_DEAD_LETTER_RETRY_MAX_S = env.float("FOREBAY_DEAD_LETTER_RETRY_MAX_S", default=3600.0)
 FOREBAY_DEAD_LETTER_MAX_ATTEMPTS = env.int("FOREBAY_DEAD_LETTER_MAX_ATTEMPTS", default=10)
 FOREBAY_DEAD_LETTER_MAX_AGE_S = env.int("FOREBAY_DEAD_LETTER_MAX_AGE_S", default=86_400)
 FOREBAY_DEAD_LETTER_RETENTION_DAYS = env.int("FOREBAY_DEAD_LETTER_RETENTION_DAYS", default=30)
-FOREBAY_REPLAY_MAX_EVENTS_PER_S = env.int("FOREBAY_REPLAY_MAX_EVENTS_PER_S", default=200)
+FOREBAY_REPLAY_MAX_EVENTS_PER_S = _above_zero("FOREBAY_REPLAY_MAX_EVENTS_PER_S", 200)
 FOREBAY_REPLAY_CLAIM_S = env.float("FOREBAY_REPLAY_CLAIM_S", default=60.0)
 FOREBAY_REPLAY_REPORT_TIMEOUT_S = env.float("FOREBAY_REPLAY_REPORT_TIMEOUT_S", default=5.0)
 

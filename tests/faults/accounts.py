@@ -2,8 +2,12 @@
 
 import json
 import time
+import urllib.request
 from collections.abc import Callable
 from typing import NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.faults.traffic import Client
 from tests.node import Node
@@ -39,6 +43,20 @@ def pending_events(port: int) -> int:
     """What waits in the journals of the worker that answers."""
     with Client(port, "") as client:
         return int(client.get("/api/logs/health").body["journal_pending_events"])
+
+
+def breaker_state(port: int, topic: str = "") -> str:
+    """Where the breaker of a topic, or of the cluster, stands for the worker that answers."""
+    with Client(port, "") as client:
+        breakers = client.get("/api/logs/health").body["breakers"]
+    return next((str(one["state"]) for one in breakers if one["topic"] == topic), "CLOSED")
+
+
+def samples_of(node: Node, metric: str) -> list[Sample]:
+    """What /metrics says of one metric."""
+    with urllib.request.urlopen(f"{node.url}/metrics") as response:  # noqa: S310 - the node's own address
+        families = list(text_string_to_metric_families(response.read().decode()))
+    return [sample for family in families if family.name == metric for sample in family.samples]
 
 
 def seconds_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> float:

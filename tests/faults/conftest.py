@@ -5,7 +5,7 @@ Their tables are shown again at the end of the run: what was lost, sent twice an
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -99,14 +99,14 @@ def admit_tenant(node: Node, name: str, *, plan: str = "agent") -> str:
     return secret
 
 
-def route_tenant(node: Node, tenant: str, topic: str) -> None:
-    """All of a tenant's events go to a topic of their own."""
+def route_tenant(node: Node, tenant: str, topic: str, *, key: Sequence[str] = ("source",)) -> None:
+    """All of a tenant's events go to a topic of their own, keyed by these fields."""
     node.manage(
         *("shell", "--verbosity", "0", "--command"),
         "from ingest.models import RoutingRule\n"
         "from ingest.rule_sets import rules_publish\n"
         "from tenants.models import Tenant\n"
-        f"rule = RoutingRule.objects.create(name={tenant!r}, topic={topic!r}, key=['source'])\n"
+        f"rule = RoutingRule.objects.create(name={tenant!r}, topic={topic!r}, key={list(key)!r})\n"
         f"rule.tenants.add(Tenant.objects.get(name={tenant!r}))\n"
         "rules_publish(by='tests', reason='a topic of its own')",
     )

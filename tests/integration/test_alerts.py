@@ -22,6 +22,7 @@ from ingest.alerts import notify, webhook
 from ingest.alerts.kinds import EVALUATED, OPEN_COUNTS
 from ingest.alerts.observing import LEDGER_CHECK, PARKED
 from ingest.alerts.shown import show_open_alerts
+from ingest.figures import FAILED_TRIES, show_figures
 from ingest.heartbeats import Heartbeat, workers
 from ingest.models import Incident, Notification
 from ingest.tasks.alerts import evaluate_alerts
@@ -29,6 +30,7 @@ from tenants.models import ControlPlaneVersion
 from tests.programs import Program, poll_until, run
 from tests.receivers import MailReceiver, WebhookReceiver
 from tests.services import RedisServer
+from tests.unit.dead_letters.world import letters
 
 pytestmark = pytest.mark.django_db
 
@@ -346,6 +348,25 @@ def test_workers_show_what_is_open_and_how_old_that_knowledge_is(client: redis.R
     assert sample("forebay_alerts_open", kind="journal_damaged") == 1
     assert sample("forebay_alerts_open", kind="disk_filling") == 0
     assert sample("forebay_alerts_evaluation_age_seconds") == pytest.approx(70, abs=10)
+
+
+def test_workers_show_how_dead_letters_and_notifications_stand(client: redis.Redis, hook: WebhookReceiver) -> None:
+    hook.status = 500
+    letters(2, status="exhausted")
+    beat(client, damaged_segments=1)
+    evaluate_alerts()
+    evaluate_alerts()
+    client.incrby(FAILED_TRIES, 7)
+
+    show_figures(client)
+
+    assert sample("forebay_dead_letters_open", status="exhausted") == 2
+    assert sample("forebay_dead_letters_open", status="waiting") == 0
+    assert (sample("forebay_dead_letters_oldest_age_seconds") or 0) > 0
+    assert sample("forebay_bulk_replays", status="running") == 0
+    assert sample("forebay_dead_letter_outcomes", outcome="replayed") == 0
+    assert sample("forebay_dead_letter_outcomes", outcome="failed") == 7
+    assert sample("forebay_notifications_untaken") == 2
 
 
 def sample(name: str, **labels: str) -> float | None:

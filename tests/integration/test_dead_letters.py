@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 import pytest
+import redis
 from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
@@ -15,6 +16,7 @@ from pytest_django import Settings
 from ingest.dead_letters.claims import letters_claim
 from ingest.dead_letters.keeping import letters_keep
 from ingest.deadletters import DeadLetterWriter
+from ingest.figures import FAILED_TRIES
 from ingest.models import DeadLetter, DeadLetterAttempt, LetterStatus
 from ingest.tasks.dead_letters import sweep_dead_letters
 from tenants.models import Plan
@@ -131,7 +133,7 @@ def test_a_replay_lands_where_it_says_with_its_own_id_and_key_at_the_time_of_the
 
 
 def test_one_record_that_the_broker_refuses_leaves_its_neighbours_to_be_delivered(
-    services_of_the_task: str, topic_name: str
+    services_of_the_task: str, topic_name: str, settings: Settings
 ) -> None:
     create_topic(services_of_the_task, topic_name, partitions=1, config={"max.message.bytes": "20000"})
     letters(20, topic=topic_name, partition=0, **due())
@@ -144,6 +146,8 @@ def test_one_record_that_the_broker_refuses_leaves_its_neighbours_to_be_delivere
     large.refresh_from_db()
     assert statuses() == {"exhausted": 1, "replayed": 20}
     assert (large.fault, large.code) == ("record", "MSG_SIZE_TOO_LARGE")
+    with redis.Redis.from_url(settings.FOREBAY_REDIS_URL) as client:
+        assert client.get(FAILED_TRIES) == b"1"
     assert len(read_all(services_of_the_task, topic_name)) == 20
 
 

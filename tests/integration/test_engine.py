@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pytest_django import Settings
 
 from ingest.dataplane.breaker import Breaker, BreakerLimits
+from ingest.dataplane.ledger import Account
 from ingest.dataplane.policy import TopicPolicy
+from ingest.dataplane.producer import EventProducer
 from ingest.dataplane.segments import Record
 from ingest.engine import Engine
 from tests.consumer import read_all
@@ -51,9 +54,9 @@ class Worker:
 
     def _send_for_ever(self) -> None:
         while not self._stop.wait(0.0005):
-            self._send()
+            self.send()
 
-    def _send(self) -> None:
+    def send(self) -> None:
         numbers = range(self.sent, self.sent + 10)
         records: list[Record] = [(self.topic, 0, b"k", str(number).encode(), 0) for number in numbers]
         flows, journal = self.engine.flows, self.engine.journal
@@ -102,3 +105,57 @@ def test_a_producer_that_is_replaced_under_load_loses_nothing(worker: Worker, ka
     assert firsts == list(range(worker.sent))
     assert sum(account.delivered for account in totals) == worker.sent
     assert sum(account.pending for account in totals) == 0
+
+
+# --- with Kafka away -------------------------------------------------------------------------------------------------
+FLUSH_S = 1
+
+
+@pytest.fixture
+def cut_off(settings: Settings, tmp_path: Path) -> Iterator[Worker]:
+    """A worker with a record in the hands of each of its producers, neither of which reaches Kafka."""
+    settings.FOREBAY_KAFKA_BOOTSTRAP_SERVERS = "127.0.0.1:1"
+    settings.FOREBAY_JOURNAL_DIR = tmp_path / "journal"
+    settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S = FLUSH_S
+    made = Worker("logs")
+    made.engine.start()
+    made.send()
+    (in_flight,) = made.engine.flows.lines["logs"].outstanding
+    made.engine.suspects.add(in_flight, 0, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+    assert poll_until(lambda: single_of(made) is not None, 20)
+    yield made
+    made.engine.close()
+
+
+def single_of(worker: Worker) -> EventProducer | None:
+    """The producer of single records, once one is in its hands."""
+    return next((one.alone for one in worker.engine.flows.lines["logs"].outstanding if one.alone is not None), None)
+
+
+def test_a_worker_that_stops_without_kafka_takes_the_flush_timeout_once(cut_off: Worker) -> None:
+    cut_off.engine.journal.count(Account("acme", 0, received=1))
+    began_s = time.monotonic()
+
+    left = cut_off.engine.stop()
+
+    assert time.monotonic() - began_s < FLUSH_S + 1
+    assert left == 10 + 1
+    assert sum(account.received for account in cut_off.engine.journal.ledger.accounts.values()) == 11
+
+
+def test_a_producer_of_single_records_that_is_fatal_is_replaced_while_nothing_else_is_tried(cut_off: Worker) -> None:
+    single = single_of(cut_off)
+    assert single is not None
+    before = single.produce
+
+    single.distrust("fatal")
+
+    assert poll_until(lambda: single.produce != before, 20)
+    assert poll_until(lambda: indexes_sent(cut_off)[-1] == [0], 20), "it was not sent again"
+    cut_off.engine.stop()
+
+
+def indexes_sent(worker: Worker) -> list[list[int]]:
+    """What the main producer has, call by call."""
+    calls = tuple(worker.engine.flows.lines["logs"].outstanding)
+    return [list(one.indexes) for one in calls if one.alone is None and not one.has_ended]

@@ -20,14 +20,14 @@ def client(empty_redis_url: str) -> Iterator[redis.Redis]:
 
 def test_a_beat_is_read_back_with_what_was_given_and_the_rest_by_default(client: redis.Redis) -> None:
     heart = Heartbeat(client, "n1", 7, WALL_S)
-    breakers = [{"name": "cluster", "state": "OPEN", "cause": "timeouts", "since_wall_ms": 9, "of_no_use": 1}]
+    breakers = [{"name": "the cluster", "state": "OPEN", "cause": "timeouts", "since_wall_ms": 9, "of_no_use": 1}]
 
     heart.beat({"snapshot_version": None, "produce_p99_ms": 12.5, "breakers": breakers, "of_no_use": 1}, WALL_S + 1)
 
     (status,) = workers(client)
     assert (status.name, status.started_wall_s, status.seen_wall_s) == ("n1/7", WALL_S, WALL_S + 1)
     assert (status.produce_p99_ms, status.journal_used_bytes) == (12.5, 0)
-    assert status.breakers == (BreakerStatus(name="cluster", state="OPEN", cause="timeouts", since_wall_ms=9),)
+    assert status.breakers == (BreakerStatus(name="the cluster", state="OPEN", cause="timeouts", since_wall_ms=9),)
 
 
 def test_a_beat_of_the_wrong_type_is_refused_where_it_is_written(client: redis.Redis) -> None:

@@ -297,7 +297,7 @@ def test_old_minutes_become_hours_and_the_figures_stay(
         copy_all(client)
     before = usage(client, "acme", parse_window("step=hour", time.time()))
 
-    merged = roll_up()
+    merged = roll_up(budget_s=5)
     LedgerPublisher(client, "node-2").publish([past.adopted(), journal])
     copy_all(client)
     after = usage(client, "acme", parse_window("step=hour", time.time()))
@@ -309,6 +309,20 @@ def test_old_minutes_become_hours_and_the_figures_stay(
     assert before["steps"] == after["steps"]
 
 
+def test_what_a_roll_up_has_no_time_for_stays_for_the_next(client: redis.Redis, settings: Settings) -> None:
+    settings.FOREBAY_LEDGER_MINUTES_KEPT_DAYS = 0
+    journal = CountingJournal()
+    journal.accept("acme", 2, minute=NOW_MINUTE - 120)
+    journal.settle("acme", 2, minute=NOW_MINUTE - 120)
+    LedgerPublisher(client, "node-1").leave([journal])
+    copy_all(client)
+    JournalState.objects.update(finished_at=timezone.now())
+
+    merged = roll_up(budget_s=0), roll_up(budget_s=5)
+
+    assert merged == (0, 1)
+
+
 def test_a_minute_that_its_journal_still_tells_of_is_not_merged(client: redis.Redis, settings: Settings) -> None:
     settings.FOREBAY_LEDGER_MINUTES_KEPT_DAYS = 0
     journal = CountingJournal()
@@ -316,7 +330,7 @@ def test_a_minute_that_its_journal_still_tells_of_is_not_merged(client: redis.Re
     LedgerPublisher(client, "node-1").publish([journal])
     copy_all(client)
 
-    merged = roll_up()
+    merged = roll_up(budget_s=5)
 
     assert merged == 0
     assert JournalState.objects.get().rolled_up_to_minute == 0

@@ -17,7 +17,7 @@ from ingest.dataplane.policy import OverridePolicy, load
 from ingest.models import Override, OverrideKind
 from ingest.overrides import override_add
 from tenants import services
-from tenants.models import AuditEntry, ControlPlaneVersion, Plan
+from tenants.models import AuditEntry, ControlPlaneVersion, Plan, Tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -87,7 +87,7 @@ def test_each_word_moves_the_control_planes_version() -> None:
         ({"kind": "RESET", "topic": "no topic"}, "topic"),
         ({"kind": "PARKED", "topic": "logs"}, "__all__"),
         ({"kind": "PARKED", "tenant": "acme"}, "__all__"),
-        ({"kind": "RESUMED", "tenant": "nobody", "topic": "logs"}, "tenant"),
+        ({"kind": "PARKED", "tenant": "nobody", "topic": "logs"}, "tenant"),
     ],
 )
 def test_a_word_without_who_why_or_a_place_of_its_kind_is_refused(fields: dict[str, str], complaint: str) -> None:
@@ -96,6 +96,16 @@ def test_a_word_without_who_why_or_a_place_of_its_kind_is_refused(fields: dict[s
 
     assert list(refused.value.message_dict) == [complaint]
     assert not Override.objects.exists()
+
+
+def test_what_a_tenant_that_is_gone_has_left_parked_can_be_resumed() -> None:
+    services.tenant_create(name="bolt")
+    say(OverrideKind.PARKED, "logs", "bolt")
+    Tenant.objects.filter(name="bolt").delete()
+
+    say(OverrideKind.RESUMED, "logs", "bolt")
+
+    assert [(word.kind, word.tenant) for word in carried()] == [("RESUMED", "bolt")]
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------

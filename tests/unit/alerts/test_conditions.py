@@ -16,7 +16,7 @@ from ingest.alerts.conditions import (
     unknown_kinds,
 )
 from ingest.alerts.kinds import Kind
-from ingest.heartbeats import BreakerStatus, WorkerStatus
+from ingest.heartbeats import BreakerStatus, WorkerStatus, breaker_name
 
 WALL_S = 1_900_000_000.0
 THRESHOLDS = Thresholds(
@@ -71,7 +71,7 @@ def test_a_healthy_platform_has_no_findings() -> None:
             {"delivered_last_minute_events": 998, "delivery_errors_last_minute": 1},
             (Kind.DELIVERY_ERRORS, "platform"),
         ),
-        ({"breakers": (BreakerStatus(name="cluster", state="OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "cluster")),
+        ({"breakers": (BreakerStatus(name="the cluster", state="OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "the cluster")),
         ({"breakers": (BreakerStatus(name="logs", state="HALF_OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "logs")),
         ({"breakers": (BreakerStatus(name="logs", state="FORCED_OPEN"),)}, (Kind.BREAKER_NOT_CLOSED, "logs")),
         ({"breakers": (BreakerStatus(name="logs", state="DISABLED"),)}, (Kind.BREAKER_NOT_CLOSED, "logs")),
@@ -88,6 +88,14 @@ def test_errors_of_all_workers_are_weighed_together() -> None:
     unlucky = worker(2, delivered_last_minute_events=10, delivery_errors_last_minute=5)
 
     assert found(busy, unlucky) == []
+
+
+def test_a_topic_that_is_called_cluster_has_an_incident_of_its_own() -> None:
+    breakers = tuple(BreakerStatus(name=breaker_name(topic), state="OPEN") for topic in ("", "cluster", "the-cluster"))
+
+    subjects = [subject for _, subject in found(worker(1, breakers=breakers))]
+
+    assert subjects == ["the cluster", "topic cluster", "topic the-cluster"]
 
 
 def test_a_breaker_that_several_workers_see_is_one_finding_with_the_newest_state() -> None:

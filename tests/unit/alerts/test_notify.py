@@ -1,5 +1,9 @@
 """Notifications go out until somebody has them, and none that cannot be sent keeps another."""
 
+import contextlib
+import socket
+import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +29,29 @@ class BreaksOnTheFirst(BaseEmailBackend):
         if "first" in messages[0].subject:
             raise ZeroDivisionError
         return 1
+
+
+class DrippingReceiver:
+    """Sends a byte of its answer now and then, and never comes to its end."""
+
+    def __enter__(self) -> str:
+        self._ended = threading.Event()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._drip)
+        self._thread.start()
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}/hook"
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._listening.close()
+
+    def _drip(self) -> None:
+        connection, _ = self._listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not self._ended.wait(0.02):
+                connection.sendall(b"x")
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +107,11 @@ def test_a_database_that_goes_away_is_for_the_caller_to_say() -> None:
 def test_a_url_that_is_none_is_not_sent_to_and_that_is_said(url: str) -> None:
     with pytest.raises(webhook.NotSent):
         webhook.send(url, "", 1.0, {"event": "test"}, 0.0)
+
+
+def test_a_receiver_that_answers_byte_by_byte_is_not_waited_for() -> None:
+    began_s = time.monotonic()
+    with DrippingReceiver() as url, pytest.raises(webhook.NotSent, match=r"no answer within 0\.3 s"):
+        webhook.send(url, "", 0.3, {"event": "test"}, 0.0)
+
+    assert time.monotonic() - began_s < 5

@@ -20,10 +20,13 @@ TIMED_OUT = KafkaError._MSG_TIMED_OUT
 class World(EngineWorld):
     """A worker's lower half; `send` does what the pipeline does."""
 
-    def __init__(self, root: Path, *, topics: tuple[str, ...] = ("logs", "audit"), **options: Any) -> None:
+    def __init__(
+        self, root: Path, *, topics: tuple[str, ...] = ("logs", "audit"), segments: int = 4, **options: Any
+    ) -> None:
         self.root = root
         known = {name: TopicPolicy(name, 3, 1 << 20) for name in topics}
-        super().__init__(Journal.create(root, **SIZES), known, **options)
+        journal = Journal.create(root, **{**SIZES, "max_bytes": segments * SIZE})
+        super().__init__(journal, known, **options)
         self.sent = 0
 
     def send(self, *topics: str, tenant: str = "acme") -> None:

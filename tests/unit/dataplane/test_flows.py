@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
-from ingest.dataplane.breaker import State
+from ingest.dataplane.breaker import Standing, State
 from ingest.dataplane.calls import OVERDUE_S
 from ingest.dataplane.flows import BACK_OFF_S
 from ingest.dataplane.policy import OverridePolicy
+from ingest.dataplane.settlements import INTERVAL_S
 from tenants.quotas import TokenBucket
 from tests.unit.dataplane.drain_world import TIMED_OUT, World
 
@@ -61,6 +62,37 @@ def test_an_overdue_call_counts_once(world: World) -> None:
         world.settlements.watch()
 
     assert world.cluster.state is State.CLOSED
+
+
+def seconds_until_open(world: World, *, every_s: float) -> float:
+    """The brokers have just fallen silent; the next call comes after `every_s`, and so on."""
+    since_s, next_s = world.clock(), world.clock() + every_s
+    while world.cluster.state is State.CLOSED:
+        world.pass_time(INTERVAL_S)
+        if world.clock() >= next_s:
+            world.send("logs")
+            next_s += every_s
+        world.settlements.watch()
+    return world.clock() - since_s
+
+
+@pytest.mark.parametrize(("every_s", "within_s"), [(INTERVAL_S, 5.4), (1.0, 8.2), (2.0, 9.3)])
+def test_silence_opens_the_breaker_within_ten_seconds_where_a_call_begins_every_other_second(
+    world: World, every_s: float, within_s: float
+) -> None:
+    assert OVERDUE_S < seconds_until_open(world, every_s=every_s) < within_s
+
+
+def test_while_others_succeed_the_silence_of_a_topic_opens_its_own_breaker_alone(world: World) -> None:
+    world.send("logs")
+    for _ in range(100):
+        world.pass_time(0.1)
+        world.send("audit")
+        world.kafka.acknowledge(len(world.kafka.queue) - 1)
+        world.settle()
+        world.settlements.watch()
+
+    assert (world.cluster.state, world.breaker("logs").state) == (State.CLOSED, State.OPEN)
 
 
 def test_a_call_that_was_overdue_and_then_fails_counts_once(world: World) -> None:
@@ -276,3 +308,29 @@ def test_a_huge_backlog_of_one_flow_does_not_keep_anothers_first_record(tmp_path
 
     assert 300 in world.queued()
     assert len(world.queued()) < 300
+
+
+def test_what_a_breaker_keeps_back_uses_up_no_send_rate(tmp_path: Path) -> None:
+    world = World(tmp_path, send_rate=TokenBucket(2, 2, 0.0))
+    world.cluster.record(0, 10, 0)
+    for tenant in ("acme", "bolt", "crux"):
+        world.send("logs", tenant=tenant)
+    world.cluster.obey(1, "RESET", "ann", "it is well")
+
+    world.send("audit")
+    world.send("audit")
+
+    assert world.queued() == [3, 4]
+
+
+def test_a_trial_is_not_taken_where_the_send_rate_is_used_up(tmp_path: Path) -> None:
+    world = World(tmp_path, send_rate=TokenBucket(1, 1, 0.0))
+    world.send("audit")
+    world.cluster.obey(1, "FORCED_OPEN", "ann", "for a while")
+    world.cluster.adopt(Standing(State.HALF_OPEN, 7, 0.0, "", "", 1))
+    world.cluster.reported(world.cluster.trial_report(), ["a"], world.clock())
+
+    world.send("logs")
+
+    assert world.queued() == [0]
+    assert world.cluster.trial_report().used == ()

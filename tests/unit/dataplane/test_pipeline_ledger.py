@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
-from ingest.dataplane.breaker import State
+from ingest.dataplane.breaker import Breaker, State
 from ingest.dataplane.errors import Unavailable
 from tenants.quotas import TokenBucket
 from tests.unit.dataplane.pipeline_world import GOOD, RULES_VERSION, World
@@ -153,21 +153,68 @@ def test_what_is_forgotten_has_no_more_of_the_queue_than_its_topic_may(tmp_path:
     assert 0 < world.flows.utilisation_ratio <= 0.25
 
 
-def test_what_is_forgotten_is_no_trial_for_it_brings_no_result(world: World) -> None:
-    world.cluster.record(0, 10, world.cluster.epoch)
+def half_open(world: World, *breakers: Breaker) -> None:
+    for breaker in breakers:
+        breaker.record(0, 10, breaker.epoch)
     world.pass_time(world.limits.open_s)
-    world.cluster.tick()
-    world.cluster.reported(world.cluster.trial_report(), ["a"], world.clock())
+    for breaker in breakers:
+        breaker.tick()
+        breaker.reported(breaker.trial_report(), ["a"], world.clock())
 
-    world.accept(GOOD, delivery="fire_and_forget")
-    forgotten = len(world.kafka.queue)
-    world.accept(GOOD)
-    world.kafka.acknowledge_all()
+
+@pytest.mark.parametrize(
+    ("code", "of_cluster", "of_topic"),
+    [
+        (None, (1, 0, 0), (1, 0, 0)),
+        (TIMED_OUT, (0, 1, 0), (0, 1, 0)),
+        (KafkaError.NOT_ENOUGH_REPLICAS, (1, 0, 0), (0, 1, 0)),
+        (KafkaError._PURGE_QUEUE, (0, 0, 1), (0, 0, 1)),
+    ],
+)
+def test_where_all_is_forgotten_it_is_the_trial_and_breakers_hear_how_it_ended(
+    world: World, code: int | None, of_cluster: tuple[int, int, int], of_topic: tuple[int, int, int]
+) -> None:
+    cluster, logs = world.cluster, world.breaker("logs")
+    half_open(world, cluster, logs)
+
+    world.accept([GOOD] * 3, delivery="fire_and_forget")
+    tried = len(world.kafka.queue)
+    world.kafka.acknowledge() if code is None else world.kafka.fail(code)
     world.settlements.settle_all()
 
-    assert forgotten == 0
-    assert world.cluster.trial_report().successes == 1
-    assert world.totals().dropped == {"fire_and_forget": 1}
+    reports = [breaker.trial_report() for breaker in (cluster, logs)]
+    told = [(report.successes, report.failures, report.given_back) for report in reports]
+    assert (tried, told) == (1, [of_cluster, of_topic])
+    assert world.totals().dropped == {"fire_and_forget": 2 if code is None else 3}
+
+
+def test_a_trial_that_is_forgotten_and_finds_no_room_is_given_back(tmp_path: Path) -> None:
+    world = World(tmp_path, room=0)
+    half_open(world, world.cluster)
+
+    world.accept(GOOD, delivery="fire_and_forget")
+    world.settlements.settle_all()
+
+    assert world.cluster.trial_report().given_back == 1
+
+
+def test_what_an_instance_that_was_replaced_never_reports_takes_no_room_from_the_next(tmp_path: Path) -> None:
+    world = World(tmp_path, in_flight_bytes=700)
+    world.accept([GOOD] * 5, delivery="fire_and_forget")
+    held = [(report, message) for message, _, report in world.kafka.queue]
+    world.kafka.queue.clear()
+
+    world.kafka.distrust("fatal")
+    world.settlements.watch()
+    after = world.flows.utilisation_ratio
+    world.accept([GOOD] * 5, delivery="fire_and_forget")
+    for report, message in held:
+        report(KafkaError(KafkaError._PURGE_INFLIGHT), message)
+
+    assert (len(held), after, len(world.kafka.queue)) == (2, 0.0, 2)
+    assert world.flows.utilisation_ratio > 0
+    world.kafka.acknowledge_all()
+    assert world.flows.utilisation_ratio == 0
 
 
 def test_what_is_forgotten_behind_an_open_breaker_uses_up_nobodys_send_rate(tmp_path: Path) -> None:

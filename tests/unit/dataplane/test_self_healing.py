@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
+from ingest.dataplane.flow import LOOK_AT_CALLS
 from ingest.dataplane.suspects import WAITS_S
 from tests.unit.dataplane.drain_world import TIMED_OUT, World
 from tests.unit.dataplane.engine_world import STALLED_S
@@ -73,6 +74,31 @@ def test_a_late_failure_of_the_old_producer_changes_nothing(world: World) -> Non
 
     assert world.journal.unsettled == 0
     assert totals(world.journal).delivered == 1
+
+
+def test_behind_a_call_without_a_report_those_that_have_ended_are_let_go(tmp_path: Path) -> None:
+    world = World(tmp_path, segments=16)
+    outstanding, longest, silent = world.flows.of("acme", "logs").line.outstanding, 0, []
+    for number in range(5 * LOOK_AT_CALLS):
+        world.send("logs")
+        if number % 2_000 == 0:
+            silent.append(world.kafka.queue.pop())
+        world.kafka.acknowledge_all()
+        if number % 50 == 0:
+            world.settle()
+            world.settlements.watch()
+            longest = max(longest, len(outstanding))
+
+    world.settle()
+    left = [in_flight.sequence for in_flight in outstanding if not in_flight.has_ended]
+    for message, _, report in silent:
+        report(None, message)
+    world.settle()
+    world.settlements.watch()
+
+    assert longest <= LOOK_AT_CALLS + 50 + len(silent)
+    assert left == [0, 2_000, 4_000]
+    assert len(outstanding) == 0
 
 
 # --- the producer of single records ----------------------------------------------------------------------------------

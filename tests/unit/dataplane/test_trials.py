@@ -171,6 +171,17 @@ def test_while_another_topic_succeeds_a_silent_trial_is_given_back_to_the_cluste
     assert told(world.cluster) == (1, 0, 1)
 
 
+def test_a_silent_trial_has_failed_once_however_long_it_is_silent(world: World) -> None:
+    half_open(world, world.cluster, permits=3)
+    world.send("logs")
+
+    for _ in range(200):
+        world.pass_time(0.1)
+        world.settlements.watch()
+
+    assert told(world.cluster) == (0, 1, 0)
+
+
 def test_after_a_trial_that_was_given_back_its_topic_may_try_again(world: World) -> None:
     half_open(world, world.cluster, permits=2)
     world.send("logs")

@@ -152,6 +152,16 @@ def test_an_export_is_one_letter_a_line_with_its_event() -> None:
     assert lines[1]["valueBase64"] == "/w=="
 
 
+def test_an_export_has_all_that_a_replay_would_send() -> None:
+    letter(event_id="e-1", headers=[["trace", "17"]])
+    letter(event_id="e-2")
+
+    lines = [json.loads(line) for line in letters_export(letters=DeadLetter.objects.order_by("pk"))]
+
+    assert [line["headers"] for line in lines] == [[["trace", "17"]], []]
+    assert (lines[0]["topic"], lines[0]["partition"], lines[0]["key"]) == ("logs", 3, "checkout")
+
+
 def test_the_retention_gives_up_what_nobody_decided_about_and_deletes_it_as_long_after(settings: Settings) -> None:
     settings.FOREBAY_DEAD_LETTER_RETENTION_DAYS = 30
     letters(2)

@@ -231,7 +231,7 @@ def test_a_claim_holds_no_more_than_fits_into_memory(world: World) -> None:
 
 def test_what_an_operator_asks_for_goes_before_thousands_that_have_waited_for_longer(tmp_path: Path) -> None:
     world = World(tmp_path, max_per_s=200)
-    letters(3_000, next_attempt_at=START - timedelta(hours=1))
+    letters(1_000, next_attempt_at=START - timedelta(hours=1))
     mine = letter(tenant="bolt", requested_by="ada", retries=0)
 
     world.sweep(budget_s=0.1)
@@ -243,7 +243,7 @@ def test_what_an_operator_asks_for_goes_before_thousands_that_have_waited_for_lo
 @pytest.mark.parametrize("asked_for_by", ["", "ada"])
 def test_a_tenants_thousands_leave_another_its_share_of_each_portion(tmp_path: Path, asked_for_by: str) -> None:
     world = World(tmp_path, max_per_s=200)
-    letters(3_000, next_attempt_at=START - timedelta(hours=1), requested_by=asked_for_by)
+    letters(1_000, next_attempt_at=START - timedelta(hours=1), requested_by=asked_for_by)
     letters(30, tenant="bolt", requested_by=asked_for_by)
 
     world.sweep(budget_s=0.5)
@@ -306,6 +306,18 @@ def test_large_records_count_for_several(tmp_path: Path) -> None:
     world.sweep(budget_s=4.0)
 
     assert 35 <= len(world.kafka.stored) <= 60
+
+
+def test_the_cap_of_bytes_is_kept_to_over_many_sweeps(tmp_path: Path) -> None:
+    world = World(tmp_path, max_bytes_per_s=100_000)
+    letters(300, size_bytes=20_000)
+
+    for _ in range(10):
+        world.sweep(budget_s=2.0)
+        world.clock.advance(2.0)
+
+    sent_bytes = 20_000 * len(world.kafka.stored)
+    assert 2_000_000 <= sent_bytes <= 40 * 100_000 + 4_200_000  # ahead by a portion at most
 
 
 def test_a_redis_that_goes_away_and_comes_back_does_not_double_the_rate(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.sending import Report, Shipment
 from ingest.dead_letters.sweep import Replayed, Tools, dead_letters_sweep
 from ingest.models import DeadLetter, LetterStatus
+from tenants.quotas import TokenBucket
 from tests.unit.tenants.quota_world import FakeClock, MemoryBuckets
 
 ACCEPTED_MS = 1_795_000_000_123
@@ -128,12 +129,13 @@ class MemoryKafka:
 class World:
     """One sweep after the other, with time in the hands of the test."""
 
-    def __init__(self, path: Path, *, max_per_s: int = 1_000) -> None:
+    def __init__(self, path: Path, *, max_per_s: int = 1_000, max_bytes_per_s: int = 0) -> None:
         self.kafka, self.clock = MemoryKafka(), FakeClock()
         self.buckets = MemoryBuckets(self.clock)
         self.snapshot_path = path / "snapshot.msgpack"
         self.policy = RetryPolicy(base_s=30.0, max_s=3600.0, max_attempts=3, max_age_s=86_400)
         self.max_per_s = max_per_s
+        self.send_rate = TokenBucket(max_bytes_per_s, max_bytes_per_s, self.clock()) if max_bytes_per_s else None
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.clock() - 1_000.0)
@@ -142,7 +144,7 @@ class World:
         return Tools(
             sender=self.kafka,
             routes=Routes(self.snapshot_path),
-            rate=ReplayRate(self.buckets, self.max_per_s, self.clock),
+            rate=ReplayRate(self.buckets, self.max_per_s, self.clock, self.send_rate),
             shared=self.buckets,
             policy=self.policy,
             now_s=self.clock,
