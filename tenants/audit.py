@@ -3,6 +3,7 @@ own transaction, so that neither is there without the other.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -67,7 +68,7 @@ def known_values(column: str) -> list[str]:
 def facts_of(row: Model) -> dict[str, Any]:
     """What a form could change of a row, for `before` and `after`, other rows by their names. Neither a password's hash
     nor bytes: they are secrets, or none of the log's business."""
-    facts = {name: value for name, value in model_to_dict(row).items() if name != "password"}
+    facts = {name: value for name, value in model_to_dict(row).items() if name not in ("id", "password")}
     for field in row._meta.fields:
         if field.is_relation and facts.get(field.name) is not None:
             facts[field.name] = str(getattr(row, field.name))
@@ -82,6 +83,8 @@ def _plain(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _jsonable(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, Mapping):
         return {str(name): _jsonable(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

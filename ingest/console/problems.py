@@ -34,6 +34,8 @@ def problems_of(live: Live | None) -> list[Problem]:
 
 
 def _kafka(live: Live) -> Iterator[Problem]:
+    if all(breaker.state is State.CLOSED for breaker in live.breakers):
+        yield from _silence(live)
     for breaker in live.breakers:
         if breaker.state is State.CLOSED:
             continue
@@ -43,6 +45,15 @@ def _kafka(live: Live) -> Iterator[Problem]:
         else:
             text = f"fails, its breaker is {breaker.state}: {breaker.cause}"
         yield Problem(owner, text, "console:breakers", _moment(breaker.since_wall_ms))
+
+
+def _silence(live: Live) -> Iterator[Problem]:
+    """A breaker needs some failed calls before it opens; a few events may wait for Kafka long before that."""
+    waiting = live.totals.pending_events - sum(parked.pending for parked in live.parked)
+    if waiting > 0 and not live.totals.delivered_events:
+        wait = "1 event waits" if waiting == 1 else f"{waiting:,} events wait"
+        text = f"has acknowledged nothing in the last minute, and {wait}."
+        yield Problem("Kafka", text, "console:journals")
 
 
 def _workers(live: Live) -> Iterator[Problem]:

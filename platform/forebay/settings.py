@@ -115,7 +115,7 @@ USE_TZ = True
 # Behind a proxy that speaks HTTPS: the console's cookies then go over nothing else.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("FOREBAY_COOKIES_SECURE", default=False)
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]  # looked at first: it replaces a file of django-unfold's
+STATICFILES_DIRS = [BASE_DIR / "platform" / "forebay" / "static"]  # looked at first: it replaces a file of django-unfold's
 # Static files come straight from the packages, so a checkout needs no collectstatic before its console has a style.
 WHITENOISE_USE_FINDERS = True
 LOGGING = {
@@ -129,7 +129,7 @@ LOGGING = {
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        # No 'unsafe-eval': Alpine, with which django-unfold opens its menus, is its CSP build here (ADR 0018).
+        # No 'unsafe-eval': Alpine, with which django-unfold opens its menus, is its CSP build here (ADR 0019).
         "script-src": ["'self'"],
         # django-unfold writes the theme's colours into each page, and Alpine hides with a style attribute.
         "style-src": ["'self'", "'unsafe-inline'"],

@@ -81,7 +81,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         lines = [(name, _short(before), _short(after)) for name, before, after in changes[:_SHORT_FIELDS]]
         more = f"and {len(changes) - _SHORT_FIELDS} more" if len(changes) > _SHORT_FIELDS else ""
         shown = format_html_join("", '<div class="fb-change"><b>{}</b> <del>{}</del> <ins>{}</ins></div>', lines)
-        return format_html("{}{}", shown, more)
+        return format_html('<div class="fb-changes">{}{}</div>', shown, more)
 
     @admin.display(description="before and after")
     def changes(self, entry: AuditEntry) -> SafeString:

@@ -49,7 +49,7 @@ class ApiKeyAdmin(ReasonedAdmin, VersionedAdmin):
 
     form = ApiKeyForm
     ordering = ("-pk",)
-    list_display = ("prefix", "name", "its_tenant", "scope_names", "shown_state", "expires_at", "last_used_at")
+    list_display = ("prefix", "name", "its_tenant", "scope_names", "shown_state", "ends", "used")
     list_filter = (("tenant", AutocompleteSelectFilter), StateFilter)
     list_select_related = ("tenant",)
     search_fields = ("prefix__startswith",)
@@ -91,6 +91,14 @@ class ApiKeyAdmin(ReasonedAdmin, VersionedAdmin):
     @display(description="state", label={"active": "success", "expired": "warning", "revoked": "danger"})  # type: ignore[untyped-decorator]  # unfold ships no types
     def shown_state(self, key: ApiKey) -> str:
         return key.state
+
+    @admin.display(ordering="expires_at")
+    def ends(self, key: ApiKey) -> str:
+        return f"{key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else "never"
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def used(self, key: ApiKey) -> str:
+        return f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never"
 
     # --- issue ---
 

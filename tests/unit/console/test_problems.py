@@ -75,3 +75,28 @@ def test_a_buffer_is_a_problem_above_four_fifths_and_not_before() -> None:
 
     assert [problem.text for problem in problems_of(live(full))] == ["has a journal that is 81% full."]
     assert len(problems_of(live(full, fuller))) == 2  # of two workers the fullest is told
+
+
+def test_events_that_wait_while_nothing_is_acknowledged_are_kafka_s_before_any_breaker_opens() -> None:
+    waiting = live(worker(1, journal_pending_events=3), worker(2), breakers=[standing("", State.CLOSED)])
+
+    (problem,) = problems_of(waiting)
+
+    assert (problem.owner, problem.text) == (
+        "Kafka",
+        "has acknowledged nothing in the last minute, and 3 events wait.",
+    )
+
+
+def test_events_that_wait_for_their_turn_or_for_a_parked_topic_are_not_kafka_s() -> None:
+    flowing = worker(1, journal_pending_events=3, delivered_last_minute_events=1)
+    behind_a_topic = live(worker(1, journal_pending_events=7), topics=[parked("acme", "audit", pending=7)])
+
+    assert problems_of(live(flowing)) == []
+    assert [problem.owner for problem in problems_of(behind_a_topic)] == ["Topic audit"]
+
+
+def test_an_open_breaker_says_it_all_and_silence_is_not_told_twice() -> None:
+    problems = problems_of(live(worker(1, journal_pending_events=3), breakers=[standing("", State.OPEN)]))
+
+    assert [problem.text for problem in problems] == ["fails, its breaker is OPEN: "]
