@@ -46,14 +46,15 @@ def chart(title: str, series: dict[str, Values], times: Times, *, unit: str = ""
 
 
 def _path(values: Values, top: float) -> str:
-    """SVG path data; a gap begins a new stroke."""
+    """SVG path data; a gap begins a new stroke, which `h0` makes a dot where it is of one value."""
     step = WIDTH / max(1, len(values) - 1)
     drawn, is_pen_down = [], False
     for at, value in enumerate(values):
         if value is None:
             is_pen_down = False
             continue
-        drawn.append(f"{'L' if is_pen_down else 'M'}{at * step:.1f} {HEIGHT - value / top * (HEIGHT - 4):.1f}")
+        place = f"{at * step:.1f} {HEIGHT - value / top * (HEIGHT - 4):.1f}"
+        drawn.append(f"L{place}" if is_pen_down else f"M{place}h0")
         is_pen_down = True
     return " ".join(drawn)
 

@@ -7,6 +7,7 @@ twice on the event path. Reading them costs about a millisecond at fifty topics.
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from prometheus_client import Counter, Histogram
 
@@ -83,7 +84,7 @@ class LastMinute:
         self._delivery_errors = delivery_errors
         self._growth = Growth(now_s)
 
-    def take(self) -> dict[str, float | dict[str, float] | None]:
+    def take(self) -> dict[str, Any]:
         """Fields of WorkerStatus."""
         delivered, errors = _total(self._events_delivered), _total(self._delivery_errors, "fault", ERROR_FAULTS)
         buckets = _bucket_totals(self._produce_seconds)

@@ -23,17 +23,22 @@ def test_the_scale_ends_at_one_two_or_five_times_a_power_of_ten(most: float, top
 def test_all_series_share_the_scale() -> None:
     drawn = chart("t", {"low": [5, 5], "high": [10, 10]}, TIMES)
 
-    low, high = (float(line.path.split()[1].removesuffix("L")) for line in drawn.lines)
-    assert (low, high) == (pytest.approx(HEIGHT - (HEIGHT - 4) / 2), pytest.approx(4))
+    low, high = (float(line.path.split()[1].removesuffix("h0")) for line in drawn.lines)
+    assert low == pytest.approx(HEIGHT - (HEIGHT - 4) / 2)
+    assert high == pytest.approx(4)
 
 
 def test_the_line_spans_the_width_from_bottom_to_top() -> None:
-    assert path(0, 1) == f"M0.0 {HEIGHT:.1f} L{WIDTH:.1f} 4.0"
+    assert path(0, 1) == f"M0.0 {HEIGHT:.1f}h0 L{WIDTH:.1f} 4.0"
 
 
 def test_a_gap_begins_a_new_stroke() -> None:
     assert re.findall(r"[ML]", path(1, 1, None, 1, 1)) == ["M", "L", "M", "L"]
     assert re.findall(r"[ML]", path(None, 1, None)) == ["M"]
+
+
+def test_a_single_value_between_gaps_is_a_dot() -> None:
+    assert path(None, 1, None).endswith("h0")
 
 
 def test_the_latest_known_value_is_in_words_and_in_the_sentence() -> None:

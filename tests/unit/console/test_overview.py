@@ -1,6 +1,5 @@
 """The overview's page: what it shows without a service, of how many, and with how many queries."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def page(client: Client, settings: Settings) -> Iterator[Client]:
+def page(client: Client, settings: Settings) -> Client:
     """Of an operator, with no Redis to be had."""
     settings.FOREBAY_REDIS_URL = "redis://127.0.0.1:1/0"
     client.force_login(User.objects.create_superuser("operator"))
@@ -28,8 +27,17 @@ def page(client: Client, settings: Settings) -> Iterator[Client]:
 def letter(sequence: int, code: str = "MSG_SIZE_TOO_LARGE", topic: str = "logs") -> DeadLetter:
     now = timezone.now()
     return DeadLetter(
-        **{"journal": "j", "sequence": sequence, "tenant": "acme", "event_id": str(sequence), "topic": topic},
-        **{"value": b"{}", "fault": "record", "code": code, "accepted_at": now, "dead_at": now, "retry_since": now},
+        journal="j",
+        sequence=sequence,
+        tenant="acme",
+        event_id=str(sequence),
+        topic=topic,
+        value=b"{}",
+        fault="record",
+        code=code,
+        accepted_at=now,
+        dead_at=now,
+        retry_since=now,
     )
 
 
@@ -90,9 +98,8 @@ def test_a_minute_without_a_row_is_a_gap_and_quarters_of_an_hour_are_merged(page
     events, latencies = hour[0].lines[0], hour[1].lines[2]
     assert events.latest == "10"  # a second
     assert events.path.count("M") == 2  # the minute that nobody recorded
-    assert latencies.path.count("M") == 3
+    assert latencies.path.count("M") == 2
     assert day[0].lines[0].path.count("M") == 1
-    assert "of the last" not in day[0].sentence
 
 
 def test_an_empty_history_says_where_it_comes_from(page: Client) -> None:
