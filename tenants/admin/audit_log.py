@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -56,19 +56,27 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     list_display = ("when", "by", "action", "target", "reason", "in_short")
     list_filter = (WhoFilter, WhatFilter, OfWhatFilter, ("at", RangeDateTimeFilter))
+    sortable_by = ()
     show_full_result_count = False
     list_per_page = 50
     empty_says = "Each change that somebody makes here, or with a command, leaves a line."
     fieldsets = (
-        (None, {"fields": ("at", "by", "action", "target", "reason")}),
+        (None, {"fields": ("when", "by", "action", "target", "reason")}),
         ("What changed", {"fields": ("changes",)}),
     )
-    readonly_fields = ("changes",)
+    readonly_fields = ("when", "changes")
     change_list_template = "console/audit_log.html"
 
     def get_urls(self) -> list[URLPattern]:
         export = self.admin_site.admin_view(self.export)
         return [path("export/", export, name="tenants_auditentry_export"), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """A line has no history of its own."""
+        answer: HttpResponse = super().change_view(request, object_id, form_url, {"show_history": False})
+        return answer
 
     @admin.display
     def when(self, entry: AuditEntry) -> str:

@@ -53,7 +53,9 @@ class ApiKeyAdmin(ReasonedAdmin, VersionedAdmin):
     list_filter = (("tenant", AutocompleteSelectFilter), StateFilter)
     list_select_related = ("tenant",)
     search_fields = ("prefix__startswith",)
+    empty_says = "Who sends needs a key. `manage.py key_issue TENANT` issues one too."
     search_help_text = "The first of the 8 characters after fb_."
+    sortable_by = ("prefix",)
     show_full_result_count = False
     autocomplete_fields = ("tenant",)
     actions_detail = ("rotate", "revoke")
@@ -92,11 +94,11 @@ class ApiKeyAdmin(ReasonedAdmin, VersionedAdmin):
     def shown_state(self, key: ApiKey) -> str:
         return key.state
 
-    @admin.display(ordering="expires_at")
+    @admin.display
     def ends(self, key: ApiKey) -> str:
         return f"{key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else "never"
 
-    @admin.display(description="last used", ordering="last_used_at")
+    @admin.display(description="last used")
     def used(self, key: ApiKey) -> str:
         return f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never"
 
@@ -154,7 +156,12 @@ class ApiKeyAdmin(ReasonedAdmin, VersionedAdmin):
             else:
                 key.refresh_from_db()
                 return self._show_once(request, new, secret, old=key)
-        facts = {"consequences": list(of_rotating(key)), "refusal": refusal, "button": "Rotate the key"}
+        facts = {
+            "consequences": list(of_rotating(key)),
+            "refusal": refusal,
+            "button": "Rotate the key",
+            "is_harmless": True,
+        }
         return self._confirm(request, key, form, f"Rotate {key}", **facts)
 
     @action(description="Revoke…", url_path="revoke", permissions=["change"])  # type: ignore[untyped-decorator]  # as above

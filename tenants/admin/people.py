@@ -70,6 +70,7 @@ class RoleAdmin(DjangoGroupAdmin, ReasonedAdmin):  # type: ignore[misc]  # as ab
     """What each role may do. One that somebody has is not deleted."""
 
     actions = None
+    empty_says = "A role holds permissions; docs/roles.md says which ones the migrations make."
     filter_horizontal = ("permissions",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -24,6 +24,7 @@ class PlanAdmin(ReasonedAdmin, VersionedAdmin):
     list_display = ("name", "tenants_on_it", *LIMIT_FIELDS, "requests_per_s_per_address", "quarantine")
     search_fields = ("name",)
     actions = None
+    empty_says = "A tenant needs a plan, which says how much it may send."
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         concerned = ("tenants_on_it",) if obj else ()

@@ -92,6 +92,7 @@ def issue(browser: Browser, name: str) -> str:
     """From the tenant's page to the key's text."""
     browser.press("Issue a key")
     browser.fill("name", name)
+    browser.picture("key-issue")
     browser.press("Save")
     browser.reads("Copy it now: it is not shown again")
     return browser.find("#secret").text
@@ -176,6 +177,9 @@ def test_a_tenant_is_seen_at_its_limits_suspended_and_resumed(shared_console: Co
     manager.picture("tenants")
     manager.open("/admin/tenants/apikey/")
     manager.picture("keys")
+    manager.press(prefix_of(key).removeprefix("fb_"))
+    manager.reads("Rotate…", "Revoke…")
+    manager.picture("key")
     manager.open("/admin/senders/bolt/")
     manager.press(PLAN)
     manager.reads("1 tenant")
