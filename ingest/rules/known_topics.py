@@ -6,11 +6,10 @@ Control plane; the console and the commands, never the event path.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import redis
 from django.conf import settings
 
-from ingest.builder import PUBLISHED
-from ingest.dataplane.policy import Header, SnapshotFormatError, TopicPolicy, read_header
+from ingest.console.topics_known import newest_header
+from ingest.dataplane.policy import TopicPolicy
 from ingest.rules.facts import Facts
 from ingest.shared_redis import shared_redis
 from ingest.topics import KafkaAway, Topics
@@ -27,8 +26,9 @@ class KnownTopics(NamedTuple):
 
 
 def verified_topics() -> dict[str, TopicPolicy]:
-    """Of the newest snapshot of this node, or of any node's; empty where there is neither."""
-    header = _header_of_file() or _header_of_redis()
+    """Of the newest snapshot of any node, or of this one while Redis is away; empty where there is none."""
+    with shared_redis() as client:
+        header = newest_header(client)
     return {topic.name: topic for topic in header.topics} if header else {}
 
 
@@ -54,19 +54,3 @@ def topics_of_cluster() -> KnownTopics:
         return KnownTopics(Topics(_ANSWER_WITHIN_S).partition_counts(), is_all=True)
     except KafkaAway:
         return topics_of_snapshot()
-
-
-def _header_of_file() -> Header | None:
-    try:
-        return read_header(settings.FOREBAY_SNAPSHOT_FILE.read_bytes())
-    except (OSError, SnapshotFormatError):
-        return None
-
-
-def _header_of_redis() -> Header | None:
-    try:
-        with shared_redis() as client:
-            blob: bytes | None = client.get(PUBLISHED)  # type: ignore[assignment]  # bytes, as nothing is decoded
-        return read_header(blob) if blob else None
-    except (redis.RedisError, SnapshotFormatError):
-        return None

@@ -10,7 +10,12 @@ from tests.consumer import Record, create_topic, read_records
 from tests.e2e.browser import Browser
 from tests.e2e.conftest import Console
 
-EVENT = {"source": "payments-api", "level": "WARN", "message": "card declined", "metadata": {"region": "eu-west"}}
+EVENT: dict[str, object] = {
+    "source": "payments-api",
+    "level": "WARN",
+    "message": "card declined",
+    "metadata": {"region": "eu-west"},
+}
 
 
 @pytest.fixture
