@@ -99,7 +99,7 @@ def test_a_word_without_who_why_or_a_place_of_its_kind_is_refused(fields: dict[s
 
 
 def test_what_a_tenant_that_is_gone_has_left_parked_can_be_resumed() -> None:
-    services.tenant_create(name="bolt")
+    services.tenant_create(name="bolt", by="tests")
     say(OverrideKind.PARKED, "logs", "bolt")
     Tenant.objects.filter(name="bolt").delete()
 
