@@ -12,13 +12,16 @@ DEV := .venv/.dev-$(call checksum,requirements-dev.txt)
 CODE := manage.py platform ingest tenants tests bench
 TESTS := tests/unit tests/contract tests/integration tests/faults tests/e2e
 
-.PHONY: help up test test-unit test-integration test-faults check bench lock clean
+.PHONY: help up demo test test-unit test-integration test-faults check bench bench-console lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(RUNTIME) ## Run the whole platform on this machine; Ctrl-C stops it (FOREBAY_PORT, default 8000)
 	@exec $(BIN)/python manage.py up $(ARGS)
+
+demo: $(RUNTIME) ## Fill the platform that `make up` runs with tenants, traffic and trouble, for the console
+	@exec $(BIN)/python manage.py demo $(ARGS)
 
 test: $(DEV) ## Run every test, on a real Kafka, Redis and PostgreSQL
 	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
@@ -43,6 +46,9 @@ check: $(DEV) ## Lint, format, types, layering, docs, migrations
 
 bench: $(RUNTIME) ## Measure on a real Kafka and print one table
 	@exec $(BIN)/python -m bench $(ARGS)
+
+bench-console: $(DEV) ## Measure the console's pages on 100,000 dead letters and 10,000 tenants
+	@exec $(BIN)/python -m bench.console $(ARGS)
 
 LOCKING = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)
