@@ -27,7 +27,7 @@ def holds_of(tenant: Tenant) -> list[Hold]:
 def _letters(tenant: Tenant) -> Iterator[Hold]:
     count = DeadLetter.objects.filter(tenant=tenant.name, status__in=OPEN).count()
     if count:
-        address = f"{reverse('admin:ingest_deadletter_changelist')}?tenant={tenant}"
+        address = f"{reverse('admin:ingest_deadletter_changelist')}?status=open&tenant={tenant}"
         yield Hold(f"{count:,} open dead letter{'s' if count > 1 else ''}: replay or discard them.", address)
 
 

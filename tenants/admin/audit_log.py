@@ -116,11 +116,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
 
 def _changes(entry: AuditEntry) -> Iterator[tuple[str, Any, Any]]:
-    """By field; None on a side that does not have it. What is empty on both is nobody's change."""
+    """By field; None on a side that does not have it. What is empty or 0 on both tells nothing."""
     before, after = entry.before or {}, entry.after or {}
     for name in dict.fromkeys([*before, *after]):
         sides = before.get(name), after.get(name)
-        if any(value not in (None, "", [], {}) for value in sides):
+        if any(sides):
             yield name, *sides
 
 
