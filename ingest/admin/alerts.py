@@ -16,11 +16,12 @@ from unfold.decorators import display
 
 from ingest.alerts.incidents import incident_acknowledge
 from ingest.alerts.kinds import TITLES, Kind, runbook_link
-from ingest.breaker_store import CLUSTER
+from ingest.heartbeats import breaker_name
 from ingest.models import Incident, Notification
 from tenants.console import ReadOnlyAdmin, ReadOnlyInline, name_of
 
-# Where the console shows more of what a kind is about; of the others the overview does.
+_TOPIC = breaker_name("*").removesuffix("*")
+# What the journals' page shows more of.
 _JOURNALS = (Kind.BUFFER_FILLING, Kind.DISK_FILLING, Kind.JOURNAL_DAMAGED, Kind.WORKER_MISSING)
 
 
@@ -151,8 +152,8 @@ def _page_about(incident: Incident) -> str:
     if incident.kind == Kind.TOPIC_PARKED:
         return reverse("console:topic", args=[incident.subject.partition(" of ")[0]])
     if incident.kind == Kind.BREAKER_NOT_CLOSED:
-        is_cluster = incident.subject == CLUSTER
-        return reverse("console:breakers") if is_cluster else reverse("console:topic", args=[incident.subject])
+        is_of_topic, topic = incident.subject.startswith(_TOPIC), incident.subject.removeprefix(_TOPIC)
+        return reverse("console:topic", args=[topic]) if is_of_topic else reverse("console:breakers")
     if incident.kind == Kind.DEAD_LETTERS_AGEING:
         return reverse("admin:ingest_deadletter_changelist")
     return reverse("console:journals") if incident.kind in _JOURNALS else reverse("admin:index")

@@ -131,7 +131,7 @@ def test_an_operator_forces_a_topic_open_sees_that_all_obey_and_resets_it(shared
     viewer.reads("FORCED_OPEN", "its brokers are moved")
     assert "Reset" not in viewer.text
     viewer.open(f"/admin/breakers/override/?kind=RESET&topic={topic}")
-    viewer.reads("403")
+    viewer.reads("Not yours to do")
     operator.press("Reset")
     operator.fill("reason", "they have been moved")
     operator.press("Reset")

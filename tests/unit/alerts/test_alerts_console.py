@@ -113,8 +113,8 @@ def test_who_may_only_look_is_at_nothing(client: Client, console: Client) -> Non
     ("kind", "subject", "where"),
     [
         ("topic_parked", "audit of bolt", "/admin/topics/audit/"),
-        ("breaker_not_closed", "cluster", "/admin/breakers/"),
-        ("breaker_not_closed", "audit", "/admin/topics/audit/"),
+        ("breaker_not_closed", "the cluster", "/admin/breakers/"),
+        ("breaker_not_closed", "topic audit", "/admin/topics/audit/"),
         ("worker_missing", "n1/7", "/admin/journals/"),
         ("dead_letters_ageing", "platform", "/admin/ingest/deadletter/"),
         ("redis_away", "redis", "/admin/"),
