@@ -155,10 +155,6 @@ class Ledger:
         changed, self._changed = self._changed, {}
         return list(changed.values())
 
-    def all_changed(self) -> None:
-        """Whoever had them has lost them: the next `take_changed` returns every account."""
-        self._changed = {id(account): account for account in self.accounts.values()}
-
     def forget(self, accounts: Iterable[Account]) -> None:
         """Accounts that are kept elsewhere for good: those with nothing pending and no change since need not stay.
 

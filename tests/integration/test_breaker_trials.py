@@ -5,11 +5,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 
 import pytest
 
 from ingest.breaker_board import BreakerBoard
 from ingest.dataplane.breaker import BreakerLimits, State
+from ingest.dataplane.callers import Callers
 from tests.integration.breaker_world import (
     PATIENT,
     boards,
@@ -21,9 +23,12 @@ from tests.integration.breaker_world import (
     open_it,
     take,
 )
+from tests.unit.dataplane.pipeline_world import GOOD, World
+from tests.unit.dataplane.world import DEFAULTS, key, snapshot, tenant
 
 PROCESSES = 3
 TAKERS = 50
+REQUESTS_OF_A_TAKER, EVERY_S = 20, 0.15
 
 
 @pytest.mark.parametrize(
@@ -109,50 +114,67 @@ def test_where_nobody_has_more_to_try_with_the_trials_that_there_were_decide(emp
         assert (at_once, later) == (State.HALF_OPEN, True)
 
 
-def knock(url: str, ready: Barrier, over: Barrier, taken: "Queue[int]") -> None:
-    """One process whose requests all want to be the trial; none of them ever brings a result."""
+class Worker(World):
+    """A pipeline whose breakers are a board's, in front of a Kafka that never answers; each request has a tenant of its
+    own, so that none of them is behind."""
+
+    def __init__(self, root: Path, board: BreakerBoard) -> None:
+        super().__init__(root, journal_bytes=1 << 20, cluster=board.cluster)
+        self.breakers["logs"] = board.topic("logs")
+        tenants = [tenant(f"tenant-{at}") for at in range(TAKERS * REQUESTS_OF_A_TAKER)]
+        keys = [key(f"{one.name}-secret", one.name, at) for at, one in enumerate(tenants)]
+        self.callers = Callers(snapshot(tenants, keys), DEFAULTS)
+
+    def send(self, at: int) -> None:
+        """Requests of fresh tenants, for a while."""
+        for number in range(at, TAKERS * REQUESTS_OF_A_TAKER, TAKERS):
+            self.accept(GOOD, f"tenant-{number}-secret")
+            time.sleep(EVERY_S)
+
+
+def send_requests(url: str, root: Path, ready: Barrier, over: Barrier, sent: "Queue[int]") -> None:
+    """One process, to which many senders talk at once; says how many records it has handed to Kafka."""
     with connect(url) as redis:
         board = BreakerBoard(redis, multiprocessing.current_process().name, PATIENT)
+        worker = Worker(root / multiprocessing.current_process().name, board)
         board.start()
-        breaker = board.topic("logs")
         ready.wait(60)
-        until_s = time.monotonic() + 3.0
-
-        def knock_on() -> int:
-            count = 0
-            while time.monotonic() < until_s:
-                count += breaker.take_trial()
-                time.sleep(0.001)
-            return count
-
-        with ThreadPoolExecutor(TAKERS) as threads:
-            taken.put(sum(thread.result() for thread in [threads.submit(knock_on) for _ in range(TAKERS)]))
+        with ThreadPoolExecutor(TAKERS) as senders:
+            list(senders.map(worker.send, range(TAKERS)))
+        sent.put(len(worker.kafka.queue))
         over.wait(60)
         board.stop()
 
 
-def test_fifty_takers_in_three_processes_get_exactly_the_permitted_trials(empty_redis_url: str) -> None:
+@pytest.mark.parametrize("topics", [("",), ("logs",), ("", "logs")], ids=["the cluster", "a topic", "both"])
+def test_of_fifty_requests_at_once_in_three_processes_exactly_the_permitted_trials_leave(
+    empty_redis_url: str, tmp_path: Path, topics: tuple[str, ...]
+) -> None:
     context = multiprocessing.get_context("spawn")
-    ready, over, taken = context.Barrier(PROCESSES + 1), context.Barrier(PROCESSES + 1), context.Queue()
+    ready, over, sent = context.Barrier(PROCESSES + 1), context.Barrier(PROCESSES + 1), context.Queue()
     with boards(empty_redis_url, 1) as (board,):
-        open_it(board.topic("logs"))
+        breakers = [board.topic(topic) if topic else board.cluster for topic in topics]
+        for breaker in breakers:
+            open_it(breaker)
         look_all(board)
-        processes = [
-            context.Process(target=knock, args=(empty_redis_url, ready, over, taken), daemon=True)
-            for _ in range(PROCESSES)
-        ]
+        arguments = (empty_redis_url, tmp_path, ready, over, sent)
+        processes = [context.Process(target=send_requests, args=arguments, daemon=True) for _ in range(PROCESSES)]
         for process in processes:
             process.start()
 
         ready.wait(60)
-        board.topic("logs").end_open_early("the test says so")
+        for breaker in breakers:
+            breaker.end_open_early("the test says so")
         look_all(board)
-        counts = [taken.get(timeout=60) for _ in processes]
+        counts = [sent.get(timeout=60) for _ in processes]
         over.wait(60)
         for process in processes:
             process.join(30)
         look_all(board)
 
-    print(f"trials taken by process: {counts}")
+    requests = PROCESSES * TAKERS * REQUESTS_OF_A_TAKER
+    print(
+        f"{requests} requests, {TAKERS} at once in each of {PROCESSES} processes; left as trials, by process: {counts}"
+    )
     assert sum(counts) == PATIENT.trials
-    assert board.topic("logs").state is State.HALF_OPEN
+    assert [breaker.state for breaker in breakers] == [State.HALF_OPEN] * len(breakers)

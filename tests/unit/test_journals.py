@@ -67,7 +67,7 @@ def test_a_journal_shows_who_holds_it_and_what_waits_in_it_for_whom(journal: Jou
     assert (held.is_held, left.is_held) == (True, False)
     assert dict(held.events) == dict(left.events) == {"acme": 2, "bolt": 1}
     assert {name: held.live_bytes[name] for name in held.events} == {
-        name: journal.shares.bytes_of(name) for name in ("acme", "bolt")
+        name: journal.shares.taken_bytes[name] for name in ("acme", "bolt")
     }
     assert (held.unsettled, held.segments, held.oldest_wall_ms) == (3, 1, NOW_WALL_MS)
 

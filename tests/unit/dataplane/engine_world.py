@@ -38,6 +38,7 @@ class EngineWorld:
         room: int = 1_000_000,
         in_flight_bytes: int = IN_FLIGHT_BYTES,
         send_rate: TokenBucket | None = None,
+        cluster: Breaker | None = None,
     ) -> None:
         self.journal = journal
         self.topics = topics
@@ -46,7 +47,7 @@ class EngineWorld:
         self.wall_s = NOW_WALL_MS / 1000
         self.lane_lock = threading.Lock()
         self.limits = BreakerLimits()
-        self.cluster = Breaker("", self.limits, self.clock)
+        self.cluster = cluster or Breaker("", self.limits, self.clock)
         self.breakers: dict[str, Breaker] = {}
         self.letters: list[Undeliverable] = []
         self.takes_letters = True

@@ -130,16 +130,6 @@ def test_a_change_while_it_is_told_is_told_again() -> None:
     assert ledger.take_changed() == []
 
 
-def test_whoever_has_lost_them_is_told_all() -> None:
-    ledger = Ledger()
-    accounts = [delivered(ledger, MINUTE + at) for at in range(3)]
-    ledger.take_changed()
-
-    ledger.all_changed()
-
-    assert ledger.take_changed() == accounts
-
-
 def test_records_keep_their_account_when_a_checkpoint_replaces_its_totals() -> None:
     ledger = Ledger()
     account, gone = ledger.at("acme", MINUTE), delivered(ledger, MINUTE + 1)

@@ -64,7 +64,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
     shares.give_back("acme", 150)
 
-    assert (shares.bytes_of("acme"), refused(shares, "acme", 150, NOW)) == (50, "")
+    assert (shares.taken_bytes["acme"], refused(shares, "acme", 150, NOW)) == (50, "")
 
 
 def test_over_its_share_one_tenant_is_refused_and_the_others_notice_nothing(tmp_path: Path) -> None:
@@ -112,14 +112,14 @@ def test_a_tenant_takes_what_its_unsettled_records_take_to_the_byte(
 
         for name in ("acme", "bolt"):
             sizes = [seg.sizes_bytes[seg.index_of(sequence)] for one, seg, sequence in taken if one == name]
-            assert journal.shares.bytes_of(name) == sum(sizes)
+            assert journal.shares.taken_bytes.get(name, 0) == sum(sizes)
     journal.close()
 
 
 def test_what_a_full_or_failing_disk_refuses_takes_nothing(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, **SIZES)
     _, segment, _ = journal.append("acme", NOW, records(1))
-    before = journal.shares.bytes_of("acme")
+    before = journal.shares.taken_bytes["acme"]
 
     codes = []
     for sent in ([("logs", 0, b"k", bytes(5_000_000), 0)], records(2)):
@@ -131,5 +131,5 @@ def test_what_a_full_or_failing_disk_refuses_takes_nothing(tmp_path: Path) -> No
         os.close(read_only)
 
     assert codes == ["journal_full", "journal_unwritable"]
-    assert journal.shares.bytes_of("acme") == before
+    assert journal.shares.taken_bytes["acme"] == before
     journal.close()
