@@ -34,7 +34,7 @@ def test_a_tenants_bytes_and_events_are_those_that_kafka_has_not_acknowledged(wo
 
     assert (acme.tenant, acme.events, acme.oldest_minute) == ("acme", 2, MINUTE)
     assert (bolt.tenant, bolt.events) == ("bolt", 1)
-    assert acme.live_bytes == world.journal.shares.bytes_of("acme") > bolt.live_bytes > 0
+    assert acme.live_bytes == world.journal.shares.taken_bytes["acme"] > bolt.live_bytes > 0
 
 
 def test_what_is_delivered_is_told_no_more(world: World) -> None:
