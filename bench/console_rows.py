@@ -46,7 +46,7 @@ LARGE = Size(10_000, 100_000, 100_000, 500_000, 1_440, 2_000, 50_000, 200)
 
 
 def fill_database(size: Size) -> None:
-    """Takes a minute for LARGE, most of it for the indexes."""
+    """Takes a minute for LARGE, most of it for the indexes; not in a transaction, for what is filled is vacuumed."""
     plan = Plan.objects.order_by("pk").values_list("pk", flat=True)[0]
     fill(Tenant, size.tenants, name="'tenant-' || n", display_name="'Tenant number ' || n", plan=f"{plan}")
     # Its first tenant is the one whose page is measured: it has many keys and most of the trouble.

@@ -32,6 +32,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     compressed_fields = True
     list_filter_submit = True
     warn_unsaved_form = False
+    list_per_page = 50
     empty_says = ""  # what would be in the list, for whom it is empty
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:

@@ -115,7 +115,7 @@ USE_TZ = True
 # Behind a proxy that speaks HTTPS: the console's cookies then go over nothing else.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("FOREBAY_COOKIES_SECURE", default=False)
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "platform" / "forebay" / "static"]  # looked at first: it replaces a file of django-unfold's
+STATICFILES_DIRS = [BASE_DIR / "platform" / "forebay" / "static"]  # before those of django-unfold
 # Static files come straight from the packages, so a checkout needs no collectstatic before its console has a style.
 WHITENOISE_USE_FINDERS = True
 LOGGING = {

@@ -25,8 +25,9 @@ from django.utils import timezone
 from ingest.models import LetterStatus
 from tests.unit.dead_letters.world import event, letters
 now = timezone.now()
-letters({count}, journal={tenant!r}, tenant={tenant!r}, topic={topic!r}, partition=-1, status=LetterStatus.EXHAUSTED, next_attempt_at=None,
-    dead_at=now, accepted_at=now, retry_since=now, text="checkout: paid")
+letters({count}, journal={tenant!r}, tenant={tenant!r}, topic={topic!r}, partition=-1,
+    status=LetterStatus.EXHAUSTED, next_attempt_at=None, dead_at=now,
+    accepted_at=now, retry_since=now, text="checkout: paid")
 """
 
 

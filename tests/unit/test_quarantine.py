@@ -263,7 +263,7 @@ def test_events_are_deleted_with_a_reason_and_the_audit_log_says_nothing_of_what
     kept = add("bolt")
     page = reverse("admin:ingest_quarantinedevent_delete")
 
-    asked = console.get(page, {"all": 1, "tenant": "acme"}).content.decode()
+    asked = console.get(f"{page}?all=1&tenant=acme").content.decode()
     without = console.post(f"{page}?all=1&tenant=acme", {"reason": " "}).content.decode()
     before = QuarantinedEvent.objects.count()
     console.post(f"{page}?all=1&tenant=acme", {"reason": "asked for by acme"})
