@@ -32,9 +32,7 @@ def moment_field(label: str) -> forms.DateTimeField:
 class LetterFilterForm(forms.Form):
     """Which letters: a field for each of `LetterCriteria`. Without any, those that are open."""
 
-    text = forms.CharField(
-        label="Words", required=False, help_text="Beginnings of words in source, message or stack trace."
-    )
+    text = forms.CharField(label="Words of source, message, stack trace", required=False)
     tenant = forms.CharField(required=False)
     topic = forms.CharField(required=False)
     status = forms.ChoiceField(choices=_STATUSES, required=False)
