@@ -45,11 +45,24 @@ def pending_events(port: int) -> int:
         return int(client.get("/api/logs/health").body["journal_pending_events"])
 
 
-def breaker_state(port: int, topic: str = "") -> str:
-    """Where the breaker of a topic, or of the cluster, stands for the worker that answers."""
+def cluster_breaker(port: int) -> tuple[str, float]:
+    """Where the cluster's breaker stands for the worker that answers, and for how many seconds it has."""
     with Client(port, "") as client:
-        breakers = client.get("/api/logs/health").body["breakers"]
-    return next((str(one["state"]) for one in breakers if one["topic"] == topic), "CLOSED")
+        cluster = client.get("/api/logs/health").body["breakers"][0]
+    return str(cluster["state"]), float(cluster["since_s"])
+
+
+def seconds_until_open(port: int) -> float:
+    """When, from now, the cluster's breaker opened, by its own word: on a busy machine the answer comes late."""
+    began_s, since_s = time.monotonic(), 0.0
+
+    def is_open() -> bool:
+        nonlocal since_s
+        state, since_s = cluster_breaker(port)
+        return state == "OPEN"
+
+    seconds_until(is_open)
+    return time.monotonic() - since_s - began_s
 
 
 def samples_of(node: Node, metric: str) -> list[Sample]:
