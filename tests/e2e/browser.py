@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from axe_core_python.selenium import Axe
 from selenium.common.exceptions import (
     ElementClickInterceptedException,
+    ElementNotInteractableException,
     NoSuchElementException,
     StaleElementReferenceException,
 )
@@ -30,7 +31,12 @@ SHOTS = Path(os.environ.get("FOREBAY_SCREENSHOTS", "var/screenshots"))
 WIDTHS_PX = {"wide": 1280, "narrow": 390}
 THEMES = ("light", "dark")
 WAIT_S = 20.0
-_CHANGED = (StaleElementReferenceException, NoSuchElementException, ElementClickInterceptedException)
+_CHANGED = (
+    StaleElementReferenceException,
+    NoSuchElementException,
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+)
 
 
 class Browser:

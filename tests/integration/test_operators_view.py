@@ -172,7 +172,7 @@ def test_a_move_is_shown_before_it_is_copied_and_once_when_it_was(redis: Redis, 
     board = BreakerBoard(redis, "node-1/7", BreakerLimits())
     board.topic("logs").record(0, 5, 0, "_TRANSPORT")
     board.look()
-    why = "<td>5 of the last 5 calls failed, the last with _TRANSPORT</td>"
+    why = ">5 of the last 5 calls failed, the last with _TRANSPORT</td>"
 
     fresh = page(console, "topic", "logs")
     breaker_transitions_copy(redis)
