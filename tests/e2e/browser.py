@@ -14,12 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from axe_core_python.selenium import Axe
-from selenium.common.exceptions import (
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-    NoSuchElementException,
-    StaleElementReferenceException,
-)
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -31,12 +26,6 @@ SHOTS = Path(os.environ.get("FOREBAY_SCREENSHOTS", "var/screenshots"))
 WIDTHS_PX = {"wide": 1280, "narrow": 390}
 THEMES = ("light", "dark")
 WAIT_S = 20.0
-_CHANGED = (
-    StaleElementReferenceException,
-    NoSuchElementException,
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-)
 
 
 class Browser:
@@ -137,7 +126,7 @@ class Browser:
             try:
                 if condition():
                     return
-            except _CHANGED:
+            except WebDriverException:
                 pass  # the page has just been swapped: look again
             assert time.monotonic() < deadline_s, f"waited {wait_s:g} s for {what()}"
             time.sleep(0.1)

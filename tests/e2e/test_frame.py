@@ -112,7 +112,8 @@ def test_the_theme_is_chosen_in_the_menu_of_the_person_and_outlives_the_page(sha
 
 
 def choose_theme(browser: Browser, icon: str) -> None:
-    """In the menu of the person, by the icon of the choice."""
+    """In the menu of the person, by the icon of the choice; from a page on which that menu is closed."""
+    browser.open("/admin/")
     press_key(browser, "nav + [role=button]")
     browser.wait_for(lambda: is_open(browser, "#logout-form"))
     press_one(browser, "nav [role=button]", icon)
