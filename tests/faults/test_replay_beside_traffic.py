@@ -1,5 +1,7 @@
 """A replay at its capped rate beside live traffic: the live requests hardly notice it."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -9,7 +11,7 @@ from django.utils import timezone
 
 from ingest.dead_letters import bulk as bulks
 from ingest.dead_letters.selection import LetterCriteria
-from ingest.models import BulkReplay, DeadLetter, LetterStatus, ReplayRoute
+from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus, ReplayRoute
 from tenants.models import Plan
 from tests.celery_programs import celery
 from tests.consumer import create_topic
@@ -20,11 +22,19 @@ from tests.unit.dead_letters.world import letters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUNDS = 7
+# Live p99 may rise by a fifth. On a machine that others use, p99 of one and the same traffic differs by more than that
+# from minute to minute, so no figure in milliseconds can be held to. What is held to is the median of many ratios: each
+# is of two rounds that are neighbours, now the quiet one first and now the other, so that what the machine does
+# meanwhile is on both sides alike.
+RISE_AT_MOST = 0.2
+# Where quiet rounds differ by more than this from one to the next, as on cores that others keep busy, that median is
+# chance too. A larger rise is then shown only if nearly every pair has it: by chance alone so many have it once in a
+# hundred runs.
+NOISE_AT_MOST = 0.25
+SHOWN_BY_PAIRS = 9
+ROUNDS = 10
 REQUESTS_A_ROUND = 600
 EVENTS_A_REQUEST = 5
-# What a scheduler of two busy cores adds by itself; the bound is about what is larger than that.
-NOISE_S = 0.005
 
 
 def replayed() -> int:
@@ -37,6 +47,11 @@ def planned(topic: str) -> BulkReplay:
     return bulks.bulk_plan(
         criteria=LetterCriteria(tenant="acme"), route=ReplayRoute.PINNED, reason="beside traffic", by="test"
     )
+
+
+def noise_of(rounds: Sequence[float]) -> float:
+    """By how much one round differs from the next, as a rule."""
+    return median(max(pair) / min(pair) for pair in pairwise(rounds)) - 1
 
 
 def a_round(port: int, key: str, name: str) -> Sent:
@@ -62,19 +77,21 @@ def test_live_traffic_hardly_notices_a_replay(
     with celery(tmp_path, **node.environment, FOREBAY_REPLAY_SWEEP_INTERVAL_S="1") as _:
         bulks.bulk_start(bulk=bulk)
         assert poll_until(lambda: replayed() > 0, 60)
-        for number in range(ROUNDS):
-            bulks.bulk_pause(bulk=bulk)
-            quiet.append(a_round(node.port, key, f"quiet-{number}").p99_s)
-            bulks.bulk_resume(bulk=bulk)
+        for number in range(2 * ROUNDS):
+            is_busy = number % 4 in (1, 2)  # quiet, busy, busy, quiet
+            if is_busy == (bulk.status == BulkStatus.PAUSED):
+                (bulks.bulk_resume if is_busy else bulks.bulk_pause)(bulk=bulk)
             before = replayed()
-            busy.append(a_round(node.port, key, f"busy-{number}").p99_s)
-            sent_again += replayed() - before
-    # The median over pairs of neighbouring rounds: what else the machine does for a while then counts for both.
-    rise = median(after / before for before, after in zip(quiet, busy, strict=True)) - 1
+            (busy if is_busy else quiet).append(a_round(node.port, key, f"round-{number}").p99_s)
+            sent_again += (replayed() - before) * is_busy
+    ratios = [beside / without for without, beside in zip(quiet, busy, strict=True)]
+    rise, noise = median(ratios) - 1, noise_of(quiet)
+    pairs = sum(ratio > 1 + RISE_AT_MOST for ratio in ratios)
     print(
-        f"live p99 without replay {median(quiet) * 1000:.1f} ms, with it {median(busy) * 1000:.1f} ms ({rise:+.0%});"
-        f" {sent_again} sent again meanwhile"
+        f"live p99 without replay {median(quiet) * 1000:.1f} ms, with it {median(busy) * 1000:.1f} ms, {rise:+.0%} from"
+        f" round to round, where quiet ones differ by {noise:.0%}; {pairs} of {ROUNDS} pairs rise by more than"
+        f" {RISE_AT_MOST:.0%}; {sent_again} sent again meanwhile"
     )
 
     assert sent_again > 1_000
-    assert rise <= 0.2 or median(busy) <= median(quiet) + NOISE_S
+    assert rise <= RISE_AT_MOST or (noise > NOISE_AT_MOST and pairs < SHOWN_BY_PAIRS)
