@@ -3,9 +3,9 @@
 import time
 
 from tests.consumer import create_topic
-from tests.faults.accounts import pending_events, seconds_until
+from tests.faults.accounts import pending_events, samples_of, seconds_until, seconds_until_open
 from tests.faults.brokers import BreakableKafka
-from tests.faults.conftest import IS_FULL, Serve
+from tests.faults.conftest import IS_FULL, Serve, wait_until_acknowledged
 from tests.faults.tally import tally
 from tests.faults.traffic import Traffic
 from tests.node import Node
@@ -13,9 +13,11 @@ from tests.programs import poll_until
 
 MIB = 1 << 20
 # Far below what a node can do, so that the time to heal is that of Kafka, the breaker and the drain.
-REQUESTS_PER_S = 100.0
+REQUESTS_PER_S, BATCH_EVENTS = 100.0, 20
 DEATHS = 3 if IS_FULL else 1
 HANGS_S = 30.0 if IS_FULL else 6.0
+OPENS_WITHIN_S = 10.0
+FLUSH_S = 3
 
 
 def test_a_node_that_starts_without_its_broker_accepts_and_delivers_once_it_comes(
@@ -50,31 +52,89 @@ def test_a_broker_killed_under_load_and_back_costs_nothing(
             traffic.wait_for(1_000)
             kafka.server.start()
         heal_s = seconds_until(lambda: not pending_events(node.port))
+        openings = breaker_openings(node)
     books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
     assert books.discrepancies == []
     assert set(books.sent.codes) == {"202"}
-    assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
+    assert (books.lost, books.inversions) == (set(), 0)
+    # librdkafka makes no copies; a breaker that opens calls back what a broker may have written before it died.
+    assert books.duplicates <= openings * REQUESTS_PER_S * BATCH_EVENTS
 
 
 def test_a_broker_that_hangs_and_wakes_finds_everything_in_order(
     serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
     node, key = serve(kafka_bootstrap=kafka.bootstrap)
+    first = wait_until_acknowledged(node, key)
 
     with Traffic(node.port, key, senders=4, requests_per_s=REQUESTS_PER_S) as traffic:
         traffic.wait_for(1_000)
         kafka.server.freeze()
         frozen_s = time.monotonic()
+        open_s = seconds_until_open(node.port)
         assert poll_until(lambda: time.monotonic() > frozen_s + HANGS_S, 2 * HANGS_S)
         kafka.server.thaw()
         heal_s = seconds_until(lambda: not pending_events(node.port))
         traffic.wait_for(1_000)
-    books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
+    first.add(traffic.sent)
+    books = tally(first, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
+    print(f"the breaker was open {open_s:.1f} s after the broker fell silent")
+    assert open_s < OPENS_WITHIN_S
     assert books.discrepancies == []
-    assert set(books.sent.codes) == {"202"}
+    assert set(books.sent.codes) <= {"200", "202"}
     assert (books.lost, books.inversions) == (set(), 0)
+    # A request that the frozen broker has is answered when it wakes; librdkafka waits 30 s for that.
+    assert books.duplicates == 0 or IS_FULL
+
+
+def test_a_broker_that_falls_silent_opens_the_breaker_in_time_though_little_is_sent(
+    serve: Serve, kafka: BreakableKafka, topic_name: str
+) -> None:
+    node, key = serve(kafka_bootstrap=kafka.bootstrap)
+    first = wait_until_acknowledged(node, key)
+
+    with Traffic(node.port, key, senders=1, batch_events=1, requests_per_s=0.5) as traffic:
+        traffic.wait_for(1)
+        kafka.server.freeze()
+        open_s = seconds_until_open(node.port)
+        kafka.server.thaw()
+        heal_s = seconds_until(lambda: not pending_events(node.port))
+    first.add(traffic.sent)
+    books = tally(first, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
+
+    print(f"with a request in two seconds the breaker was open {open_s:.1f} s after the broker fell silent")
+    assert open_s < OPENS_WITHIN_S
+    assert books.discrepancies == []
+    assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
+
+
+def test_a_node_that_is_stopped_while_its_broker_hangs_ends_by_itself_and_in_time(
+    serve: Serve, kafka: BreakableKafka, topic_name: str
+) -> None:
+    node, key = serve(kafka_bootstrap=kafka.bootstrap, environment={"FOREBAY_PRODUCER_FLUSH_TIMEOUT_S": str(FLUSH_S)})
+    first = wait_until_acknowledged(node, key)
+
+    with Traffic(node.port, key, senders=2, requests_per_s=REQUESTS_PER_S) as traffic:
+        traffic.wait_for(1_000)
+        kafka.server.freeze()
+        traffic.wait_for(200)
+    asked_s = time.monotonic()
+    node.stop()
+    took_s = time.monotonic() - asked_s
+    kafka.server.thaw()
+    node.start()
+    heal_s = seconds_until(lambda: not pending_events(node.port))
+    first.add(traffic.sent)
+    books = tally(first, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
+
+    said = node.log.read_text()
+    print(f"stopped within {took_s:.1f} s, of which Kafka was waited for {FLUSH_S} s")
+    assert "they stay in the journal" in said
+    assert "Killing worker" not in said
+    assert books.discrepancies == []
+    assert books.lost == set()
 
 
 def test_records_that_time_out_on_their_way_go_back_to_the_journal_and_are_sent_again(
@@ -92,6 +152,7 @@ def test_records_that_time_out_on_their_way_go_back_to_the_journal_and_are_sent_
         traffic.wait_for(1_000)
     books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
+    # Duplicates are no surprise here: the frozen broker had some of what timed out, and wrote it when it woke.
     assert books.discrepancies == []
     assert set(books.sent.codes) == {"202"}
     assert books.lost == set()
@@ -126,6 +187,11 @@ def test_a_full_producer_queue_backs_up_into_the_journal_until_that_is_full_too(
     assert accepted_events * 1_000 > 8 * MIB
     assert full_bytes - at_rest_bytes < 64 * MIB
     assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
+
+
+def breaker_openings(node: Node) -> float:
+    samples = samples_of(node, "forebay_breaker_transitions")
+    return sum(sample.value for sample in samples if sample.labels.get("to") == "OPEN")
 
 
 def resident_bytes(node: Node) -> int:
