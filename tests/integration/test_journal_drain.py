@@ -10,18 +10,29 @@ from pathlib import Path
 import pytest
 
 from ingest.dataplane.journal import Journal
+from ingest.dataplane.policy import Header, read_header
 from tests.consumer import read_all
 from tests.node import ROOT, Node
+from tests.programs import poll_until
 
 EVENTS = 5
 
 
 @pytest.fixture
-def node(start_node: Callable[..., Node]) -> Node:
+def node(start_node: Callable[..., Node], topic_name: str) -> Node:
     """It has verified its topic, and will not be started again."""
     node = start_node()
+    assert poll_until(lambda: topic_name in {topic.name for topic in header_of(node).topics}, 30)
     node.stop()
     return node
+
+
+def snapshot_of(node: Node) -> Path:
+    return Path(node.environment["FOREBAY_VAR_DIR"]) / "snapshot.msgpack"
+
+
+def header_of(node: Node) -> Header:
+    return read_header(snapshot_of(node).read_bytes())
 
 
 def leave_behind(node: Node, topic: str) -> Path:
@@ -59,7 +70,7 @@ def test_what_a_node_left_behind_is_delivered(node: Node, kafka_bootstrap: str, 
 
     exit_code, told = drain(node, 60)
 
-    assert exit_code == 0
+    assert exit_code == 0, told
     assert "Nothing waits any more" in told
     assert [record.value for record in read_all(kafka_bootstrap, topic_name)] == [b"0", b"1", b"2", b"3", b"4"]
     assert not waiting(node)
@@ -67,7 +78,7 @@ def test_what_a_node_left_behind_is_delivered(node: Node, kafka_bootstrap: str, 
 
 def test_without_a_snapshot_nothing_is_said_to_be_done(node: Node, topic_name: str) -> None:
     leave_behind(node, topic_name)
-    (Path(node.environment["FOREBAY_VAR_DIR"]) / "snapshot.msgpack").unlink()
+    snapshot_of(node).unlink()
 
     exit_code, told = drain(node, 3)
 
