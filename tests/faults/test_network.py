@@ -44,18 +44,23 @@ def test_a_cut_network_fills_the_queue_while_async_goes_on_and_ack_waits_its_bou
         acks = list(askers.map(lambda number: ask_for_an_ack(node.port, key, number), range(8)))
         traffic.wait_for(2 * QUEUE_MIB * 1024, 120)
         assert poll_until(lambda: time.monotonic() > cut_s + CUT_S, 2 * CUT_S)
+        waiting = pending_events(node.port)
         kafka.proxy.heal()
         heal_s = seconds_until(lambda: not pending_events(node.port), 4 * CUT_S + 60)
     sent = traffic.sent
     sent.accepted += [str(answer.body["eventId"]) for answer in acks]
     books = tally(sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
+    print(f"{waiting} events waited in the journal at the end of the cut")
+    assert waiting > 0
     assert {(answer.status, answer.body["status"]) for answer in acks} == {(202, "Pending")}
     assert max(answer.took_s for answer in acks) < ACK_TIMEOUT_S + SLACK_S
     assert set(books.sent.codes) == {"202"}
     assert books.sent.slowest_s < SLACK_S
     assert books.discrepancies == []
     assert (books.lost, books.inversions, books.accounts.dead_lettered) == (set(), 0, 0)
+    # What was on its way passes when the cut is over; librdkafka waits 30 s for its answer.
+    assert books.duplicates == 0 or IS_FULL
 
 
 def test_a_slow_network_delays_and_loses_nothing(serve: Serve, kafka: BreakableKafka, topic_name: str) -> None:
@@ -72,7 +77,8 @@ def test_a_slow_network_delays_and_loses_nothing(serve: Serve, kafka: BreakableK
     assert set(books.sent.codes) == {"202"}
     assert books.sent.slowest_s < SLACK_S
     assert books.discrepancies == []
-    assert (books.lost, books.inversions, books.accounts.dead_lettered) == (set(), 0, 0)
+    assert (books.lost, books.duplicates, books.inversions) == (set(), 0, 0)
+    assert books.accounts.dead_lettered == 0
 
 
 def test_connections_that_are_reset_again_and_again_cost_nothing(
