@@ -4,7 +4,7 @@ import time
 
 from tests.faults.accounts import cluster_breaker, pending_events, samples_of, seconds_until, seconds_until_open
 from tests.faults.brokers import BreakableKafka
-from tests.faults.conftest import BREAKER_OPEN_S, IS_FULL, Serve
+from tests.faults.conftest import BREAKER_OPEN_S, IS_FULL, Serve, wait_until_acknowledged
 from tests.faults.progress import Progress
 from tests.faults.tally import tally
 from tests.faults.traffic import Traffic
@@ -28,6 +28,7 @@ def test_an_outage_under_load_ends_with_no_dead_letter_and_nothing_lost(
     serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
     node, key = serve(kafka_bootstrap=kafka.bootstrap)
+    first = wait_until_acknowledged(node, key)
 
     with Traffic(node.port, key, senders=4, batch_events=BATCH_EVENTS, requests_per_s=REQUESTS_PER_S) as traffic:
         traffic.wait_for(2_000)
@@ -39,7 +40,8 @@ def test_an_outage_under_load_ends_with_no_dead_letter_and_nothing_lost(
         with Progress(node.port, traffic, kafka.bootstrap, topic_name) as progress:
             heal_s = seconds_until(lambda: not pending_events(node.port), 2 * HEALED_WITHIN_S)
             traffic.wait_for(BATCH_EVENTS)
-    books = tally(traffic.sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
+    first.add(traffic.sent)
+    books = tally(first, kafka.bootstrap, topic_name, node=node, heal_s=heal_s)
 
     drained_s = progress.drained_s(TRIALS * BATCH_EVENTS)
     deliveries, arrivals, took_s = progress.catching_up(drained_s)
@@ -51,7 +53,7 @@ def test_an_outage_under_load_ends_with_no_dead_letter_and_nothing_lost(
     assert drained_s - progress.tried_s < DRAINS_WITHIN_S
     assert deliveries >= FASTER * arrivals
     assert heal_s < HEALED_WITHIN_S
-    assert set(books.sent.codes) == {"202"}
+    assert set(books.sent.codes) <= {"200", "202"}
     assert books.discrepancies == []
     assert (books.lost, books.inversions, books.accounts.dead_lettered) == (set(), 0, 0)
     # What was on its way when the broker died may have been written, and the open breaker calls it back.
@@ -62,6 +64,7 @@ def test_fire_and_forget_is_dropped_and_counted_while_the_breaker_is_open_and_it
     serve: Serve, kafka: BreakableKafka, topic_name: str
 ) -> None:
     node, key = serve(kafka_bootstrap=kafka.bootstrap)
+    sent = wait_until_acknowledged(node, key)
     query = "?delivery=fire_and_forget"
 
     with (
@@ -80,7 +83,7 @@ def test_fire_and_forget_is_dropped_and_counted_while_the_breaker_is_open_and_it
         heal_s = seconds_until(lambda: not pending_events(node.port))
         forgotten.wait_for(1_000)
     lost_of = forgotten.sent
-    sent = kept.sent
+    sent.add(kept.sent)
     sent.add(lost_of)
     # A dropped event is accepted and never arrives, as a dead letter.
     books = tally(sent, kafka.bootstrap, topic_name, node=node, heal_s=heal_s, dead_letters=len(lost_of.accepted))
@@ -93,7 +96,7 @@ def test_fire_and_forget_is_dropped_and_counted_while_the_breaker_is_open_and_it
     assert dropped_while_open > 0
     assert lost <= set(lost_of.accepted)
     assert len(lost) == books.accounts.dropped
-    assert set(books.sent.codes) == {"202"}
+    assert set(books.sent.codes) <= {"200", "202"}
     assert books.discrepancies == []
 
 
