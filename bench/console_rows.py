@@ -119,7 +119,8 @@ def _fill_history(size: Size) -> None:
     ledger = {"tenant": "'tenant-' || 1 + mod(n, 500)", **counts}
     fill(LedgerMinute, size.ledger_minutes, journal="'journal-' || mod(n, 4)", minute=f"{minute} - n / 500", **ledger)
     fill(LedgerHour, size.ledger_minutes // 10, minute=f"{minute} / 60 * 60 - n / 500 * 60", **ledger)
-    fill(JournalState, 200, journal="'journal-' || n", node="'node-' || mod(n, 20)", seen_at="now()")
+    missing = "now() - interval '1 hour'"
+    fill(JournalState, 200, journal="'journal-' || n", node="'node-' || mod(n, 20)", seen_at=missing)
     fill(
         PlatformMinute,
         size.platform_minutes,

@@ -18,7 +18,7 @@ from ingest.models import DeadLetter, LetterStatus, ReplayRoute
 from tenants.audit import audit
 
 BY_RETENTION = "retention"
-RETIRED_AT_ONCE = 1_000
+RETIRED_AT_ONCE = DISCARDED_AT_ONCE = 1_000
 # So many numbers of letters the audit log has of each decision.
 AUDITED_IDS = 100
 
@@ -61,8 +61,13 @@ def letters_discard_matching(*, criteria: LetterCriteria, last_id: int, reason: 
     """Give up all open letters that match, and of those only what there was up to `last_id`: what somebody has looked
     at. Returns how many. Raises DecisionRefused."""
     now = timezone.now()
+    given_up = _given_up(now, by, _said(reason))
     matching = letters_select(criteria=criteria).filter(is_free(now), pk__lte=last_id, status__in=OPEN)
-    count = matching.order_by().update(**_given_up(now, by, _said(reason)))
+    ids = list(matching.order_by().values_list("pk", flat=True))
+    # One statement over a hundred thousand rows takes longer than any statement may.
+    count = sum(
+        _free(ids[at : at + DISCARDED_AT_ONCE], now).update(**given_up) for at in range(0, len(ids), DISCARDED_AT_ONCE)
+    )
     _audit("letters.discard", count, by, reason, criteria=criteria.as_json(), last_id=last_id)
     return count
 

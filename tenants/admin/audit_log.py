@@ -12,6 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateTimeFilter, TextFilter
+from unfold.paginator import InfinitePaginator
 
 from tenants.audit import audit, known_values
 from tenants.console import ReadOnlyAdmin, name_of
@@ -58,6 +59,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = (WhoFilter, WhatFilter, OfWhatFilter, ("at", RangeDateTimeFilter))
     sortable_by = ()
     show_full_result_count = False
+    paginator = InfinitePaginator  # counting all lines would read them all
     list_per_page = 50
     empty_says = "Each change that somebody makes here, or with a command, leaves a line."
     fieldsets = (

@@ -54,6 +54,15 @@
       themeBindings["x-bind:class"] = function () {
         return classOf.call(this, this.isSystemDark);
       };
+      // A page that grows by a line is no window that was resized: 0.110 would close the sidebar.
+      const resized = themeBindings["x-resize.window"];
+      let width;
+      if (resized) {
+        themeBindings["x-resize.window"] = function () {
+          if (width !== innerWidth) resized.call(this);
+          width = innerWidth;
+        };
+      }
       return { ...globals(), ...theirs, themeBindings, isSystemDark: SYSTEM_DARK.matches };
     });
     for (const name of ["searchForm", "searchDropdown", "searchCommand"]) {
