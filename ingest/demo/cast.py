@@ -62,17 +62,20 @@ def keys_path() -> Path:
 
 @transaction.atomic
 def rules_ensure() -> str | None:
-    """Put the demo's rules behind those of the draft and publish them. Returns why not, where somebody is at work on
-    the draft: what they have not published is not the demo's to publish."""
+    """Put the demo's rules, which are for its tenants alone, behind those of the draft and publish them. Returns why
+    not, where somebody is at work on the draft: what they have not published is not the demo's to publish."""
     missing = list(_missing_rules())
     if not missing:
         return None
     if changes_between(live_rules(), draft_rules()):
         return "the draft of the rules has changes that are not published: publish or discard them, then run this again"
+    # A rule without tenants is for everybody: one that is missing must not go unnoticed.
+    tenants = [Tenant.objects.get(name=sender.tenant) for sender in SENDERS]
     for place, fields in enumerate(missing):
         rule = RoutingRule(position=next_position() + place, **fields)
         rule.full_clean()
         rule.save()
+        rule.tenants.set(tenants)
         audit(by=BY, action="routingrule.add", target=rule, reason=REASON, after=facts_of(rule))
     rules_publish(by=BY, reason=REASON)
     return None

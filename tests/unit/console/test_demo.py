@@ -45,13 +45,26 @@ def test_a_revoked_or_lost_key_is_issued_anew() -> None:
     assert first["demo-edge"] == again["demo-edge"]
 
 
-def test_its_rules_are_published_once_and_leave_lines_in_the_audit_log() -> None:
+def test_its_rules_are_published_once_for_its_tenants_alone_and_leave_lines_in_the_audit_log() -> None:
+    cast.keys_ensure()
     assert cast.rules_ensure() is None
     assert cast.rules_ensure() is None
 
     assert RuleSet.objects.count() == 1
-    assert [rule["name"] for rule in RuleSet.objects.get().rules] == ["demo-payments", "demo-pictures", "demo-noise"]
+    theirs = ["demo-edge", "demo-shop", "demo-small"]
+    assert {rule["name"]: rule["tenants"] for rule in RuleSet.objects.get().rules} == {
+        "demo-payments": theirs,
+        "demo-pictures": theirs,
+        "demo-noise": theirs,
+    }
     assert set(AuditEntry.objects.values_list("by", flat=True)) == {cast.BY}
+
+
+def test_rules_for_everybody_are_never_made_for_want_of_its_tenants() -> None:
+    with pytest.raises(Tenant.DoesNotExist):
+        cast.rules_ensure()
+
+    assert not RuleSet.objects.exists()
 
 
 def test_a_draft_that_somebody_works_on_is_not_published_for_them() -> None:
