@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 from redis import Redis
 
+from ingest.alerts.kinds import EVALUATED
 from ingest.breaker_store import SharedStanding, standings
 from ingest.dataplane.last_minute import percentile_ms
 from ingest.heartbeats import WorkerStatus, workers
@@ -42,8 +43,9 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Live(NamedTuple):
-    """One look at Redis."""
+    """One look at Redis. `alerts_evaluated_wall_s` is None where nobody has evaluated them yet."""
 
+    wall_s: float
     totals: Totals
     workers: Sequence[WorkerStatus]
     missing: Sequence[WorkerStatus]
@@ -51,6 +53,7 @@ class Live(NamedTuple):
     parked: Sequence[ParkedEntry]
     busiest: Sequence[tuple[str, float]]
     limited: Sequence[Limited]
+    alerts_evaluated_wall_s: float | None
 
 
 def look(client: Redis, wall_s: float) -> Live:
@@ -58,7 +61,9 @@ def look(client: Redis, wall_s: float) -> Live:
     known = workers(client)
     missing = [one for one in known if wall_s - one.seen_wall_s > MISSING_AFTER_S]
     heard = [one for one in known if one not in missing]
+    evaluated = cast(bytes | None, client.get(EVALUATED))
     return Live(
+        wall_s,
         totals_of(heard),
         heard,
         missing,
@@ -66,6 +71,7 @@ def look(client: Redis, wall_s: float) -> Live:
         read_parked(client),
         busiest(client, wall_s=wall_s),
         limited(client, wall_s=wall_s),
+        float(evaluated) if evaluated else None,
     )
 
 

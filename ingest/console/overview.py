@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render as render_part
 from django.utils import timezone
@@ -25,6 +26,7 @@ from ingest.shared_redis import shared_redis
 
 # Of each list: a platform in trouble may have thousands of any, and its own page has them all.
 ROWS_SHOWN = 8
+_ALERTS_LOOKED_AT = 200
 QUARTER_HOUR_MINUTES = 15
 _PERMISSION = "ingest.view_platformminute"
 
@@ -67,10 +69,11 @@ def _now() -> dict[str, Any]:
     wall_s = time.time()
     live = _look(wall_s)
     causes = letters_by_cause(letters=DeadLetter.objects.filter(status__in=OPEN))
+    alerts = list(_open_alerts()[:_ALERTS_LOOKED_AT])
     return {
         "live": live,
-        "problems": _first(problems_of(live)),
-        "incidents": _incidents(),
+        "problems": _first(problems_of(live, alerts, settings.FOREBAY_ALERT_UNWATCHED_S)),
+        "incidents": _shown(alerts),
         "causes": _first(causes),
         "as_of": datetime.fromtimestamp(wall_s, UTC),
         **(_told(live, sum(cause.letters for cause in causes)) if live else {}),
@@ -90,18 +93,22 @@ def _told(live: Live, letters: int) -> dict[str, Any]:
     }
 
 
-def _incidents() -> Shown:
-    """The alerts that are open, the newest first."""
-    found = Incident.objects.filter(ended_at=None).order_by("-opened_at")
-    shown = [
+def _open_alerts() -> QuerySet[Incident]:
+    return Incident.objects.filter(ended_at=None).order_by("-opened_at")
+
+
+def _shown(alerts: Sequence[Incident]) -> Shown:
+    """With the title and the runbook of each."""
+    rows = [
         {
             "row": incident,
             "title": TITLES[Kind(incident.kind)] if incident.kind in TITLES else incident.kind,
             "runbook": runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind),
         }
-        for incident in found[:ROWS_SHOWN]
+        for incident in alerts[:ROWS_SHOWN]
     ]
-    return Shown(shown, found.count() - len(shown) if len(shown) == ROWS_SHOWN else 0)
+    count = len(alerts) if len(alerts) < _ALERTS_LOOKED_AT else _open_alerts().count()
+    return Shown(rows, count - len(rows))
 
 
 def _first(rows: Sequence[Any]) -> Shown:

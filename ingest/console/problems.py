@@ -1,13 +1,18 @@
 """Is it healthy, and if not, whose fault is it: the sentence at the top of the overview. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from ingest.alerts.kinds import CAN_WAIT, TITLES, Kind
 from ingest.console.live import Live
 from ingest.dataplane.breaker import State
+from ingest.models import Incident
 
 _FULL_RATIO = 0.8
+# What these alert of is seen here as it is now, or can wait for the morning.
+_SEEN_LIVE = frozenset({Kind.BUFFER_FILLING, Kind.BREAKER_NOT_CLOSED, Kind.WORKER_MISSING, Kind.REDIS_AWAY})
+_ALERTS_THAT_ARE_PROBLEMS = frozenset(Kind) - _SEEN_LIVE - CAN_WAIT
 
 
 class Problem(NamedTuple):
@@ -26,11 +31,14 @@ REDIS_AWAY = Problem(
 )
 
 
-def problems_of(live: Live | None) -> list[Problem]:
-    """None: Redis did not answer."""
+def problems_of(live: Live | None, alerts: Iterable[Incident], unwatched_s: float) -> list[Problem]:
+    """`live` is None where Redis did not answer; `alerts` are those that are open, and count for nothing new once they
+    have not been evaluated for `unwatched_s`."""
+    alerted = list(_alerted(alerts))
     if live is None:
-        return [REDIS_AWAY]
-    return [*_kafka(live), *_workers(live), *_topics(live), *_buffers(live)]
+        return [REDIS_AWAY, *alerted]
+    told = (_kafka(live), _workers(live), _topics(live), _buffers(live), _unwatched(live, unwatched_s))
+    return [*(problem for problems in told for problem in problems), *alerted]
 
 
 def _kafka(live: Live) -> Iterator[Problem]:
@@ -76,6 +84,24 @@ def _buffers(live: Live) -> Iterator[Problem]:
     for name, ratio in (("journal", live.totals.journal_ratio), ("producer's queue", live.totals.queue_ratio)):
         if ratio > _FULL_RATIO:
             yield Problem("Forebay", f"has a {name} that is {ratio:.0%} full.", "console:journals")
+
+
+def _unwatched(live: Live, unwatched_s: float) -> Iterator[Problem]:
+    # Of a platform that has just begun nothing was evaluated yet.
+    begun_wall_s = min((worker.started_wall_s for worker in live.workers), default=live.wall_s)
+    evaluated_wall_s = live.alerts_evaluated_wall_s or begun_wall_s
+    if live.wall_s - evaluated_wall_s > unwatched_s:
+        text = "evaluates no alerts: Celery's beat or worker does not run, or the database does not answer it."
+        since = datetime.fromtimestamp(evaluated_wall_s, UTC)
+        yield Problem("Forebay", text, "admin:ingest_incident_changelist", since)
+
+
+def _alerted(alerts: Iterable[Incident]) -> Iterator[Problem]:
+    for alert in alerts:
+        if alert.kind in _ALERTS_THAT_ARE_PROBLEMS:
+            title = TITLES[Kind(alert.kind)]
+            text = f"alerts that {title[0].lower()}{title[1:]} ({alert.subject}): {alert.value}"
+            yield Problem("Forebay", text, "admin:ingest_incident_changelist", alert.opened_at)
 
 
 def _moment(wall_ms: int) -> datetime | None:

@@ -52,9 +52,14 @@ class Platform:
 
 
 def worker(pid: int = 1, **facts: object) -> WorkerStatus:
-    told = {"journal_max_bytes": 2 * GIB, "disk_free_bytes": 50 * GIB, "disk_total_bytes": 100 * GIB} | facts
+    told = {
+        "started_wall_s": 0.0,
+        "journal_max_bytes": 2 * GIB,
+        "disk_free_bytes": 50 * GIB,
+        "disk_total_bytes": 100 * GIB,
+    } | facts
     seen_wall_s = NOW_WALL_S - 300 if told.pop("is_missing", False) else NOW_WALL_S
-    return WorkerStatus(node="node-1", pid=pid, started_wall_s=0, seen_wall_s=seen_wall_s, **told)  # type: ignore[arg-type]  # of a test
+    return WorkerStatus(node="node-1", pid=pid, seen_wall_s=seen_wall_s, **told)  # type: ignore[arg-type]  # of a test
 
 
 def standing(topic: str, state: State, *, since_s: int = 60, cause: str = "", by: str = "") -> SharedStanding:

@@ -70,9 +70,7 @@ def test_the_first_alerts_and_causes_are_shown_and_the_others_counted(page: Clie
 def test_the_page_asks_as_many_queries_for_thousands_as_for_none(page: Client) -> None:
     page.get("/admin/")
 
-    with CaptureQueriesContext(
-        connection,
-    ) as few:
+    with CaptureQueriesContext(connection) as few:
         page.get("/admin/")
     Incident.objects.bulk_create(incident(number) for number in range(100))
     DeadLetter.objects.bulk_create(letter(number, code=f"CODE_{number % 70}") for number in range(1_000))

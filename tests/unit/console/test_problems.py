@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import pytest
+
+from ingest.alerts.kinds import CAN_WAIT, Kind
 from ingest.breaker_store import SharedStanding
+from ingest.console import problems
 from ingest.console.live import Live, totals_of
-from ingest.console.problems import REDIS_AWAY, Problem, problems_of
+from ingest.console.problems import REDIS_AWAY, Problem
 from ingest.dataplane.breaker import State
 from ingest.heartbeats import WorkerStatus
+from ingest.models import Incident
 from ingest.parked import ParkedEntry
 from tests.unit.console.breaker_world import NOW_WALL_S, parked, standing, worker
 
@@ -19,8 +24,17 @@ def live(
     missing: Sequence[WorkerStatus] = (),
     breakers: Sequence[SharedStanding] = (),
     topics: Sequence[ParkedEntry] = (),
+    evaluated_wall_s: float | None = NOW_WALL_S,
 ) -> Live:
-    return Live(totals_of(heard), heard, missing, breakers, topics, (), ())
+    return Live(NOW_WALL_S, totals_of(heard), heard, missing, breakers, topics, (), (), evaluated_wall_s)
+
+
+def problems_of(seen: Live | None, *alerts: Incident) -> list[Problem]:
+    return problems.problems_of(seen, alerts, unwatched_s=60.0)
+
+
+def alert(kind: Kind, subject: str = "node-1", value: str = "91% used.") -> Incident:
+    return Incident(kind=kind, subject=subject, value=value, opened_at=A_MINUTE_AGO)
 
 
 def test_a_platform_whose_workers_speak_and_whose_breakers_are_closed_is_healthy() -> None:
@@ -56,9 +70,9 @@ def test_a_missing_worker_is_named_with_the_moment_of_its_last_word() -> None:
 
 
 def test_no_worker_at_all_means_that_nothing_is_accepted() -> None:
-    problems = problems_of(live(missing=[worker(2, is_missing=True)]))
+    found = problems_of(live(missing=[worker(2, is_missing=True)]))
 
-    assert ["nothing is accepted" in problem.text for problem in problems] == [True, False]
+    assert ["nothing is accepted" in problem.text for problem in found] == [True, False]
 
 
 def test_a_parked_topic_says_for_whom_how_much_and_why() -> None:
@@ -97,6 +111,32 @@ def test_events_that_wait_for_their_turn_or_for_a_parked_topic_are_not_kafka_s()
 
 
 def test_an_open_breaker_says_it_all_and_silence_is_not_told_twice() -> None:
-    problems = problems_of(live(worker(1, journal_pending_events=3), breakers=[standing("", State.OPEN)]))
+    found = problems_of(live(worker(1, journal_pending_events=3), breakers=[standing("", State.OPEN)]))
 
-    assert [problem.text for problem in problems] == ["fails, its breaker is OPEN: "]
+    assert [problem.text for problem in found] == ["fails, its breaker is OPEN: "]
+
+
+def test_an_urgent_alert_is_a_problem_that_the_workers_themselves_do_not_tell() -> None:
+    (problem,) = problems_of(live(worker()), alert(Kind.DISK_FILLING))
+
+    assert (problem.owner, problem.text) == ("Forebay", "alerts that a disk is nearly full (node-1): 91% used.")
+    assert problem.since == A_MINUTE_AGO
+
+
+@pytest.mark.parametrize("kind", sorted({*CAN_WAIT, Kind.BREAKER_NOT_CLOSED, Kind.WORKER_MISSING, Kind.REDIS_AWAY}))
+def test_an_alert_that_can_wait_or_whose_cause_is_seen_live_and_over_is_none(kind: Kind) -> None:
+    assert problems_of(live(worker(), breakers=[standing("", State.CLOSED)]), alert(kind)) == []
+
+
+def test_alerts_are_told_though_redis_is_away() -> None:
+    assert problems_of(None, alert(Kind.LEDGER_MISMATCH))[0] == REDIS_AWAY
+    assert len(problems_of(None, alert(Kind.LEDGER_MISMATCH))) == 2
+
+
+def test_alerts_that_nobody_evaluates_are_a_problem_once_the_platform_has_run_for_a_while() -> None:
+    old, young = worker(1), worker(2, started_wall_s=NOW_WALL_S - 30)
+
+    assert problems_of(live(young, evaluated_wall_s=None)) == []
+    for seen in (live(old, young, evaluated_wall_s=None), live(young, evaluated_wall_s=NOW_WALL_S - 61)):
+        (problem,) = problems_of(seen)
+        assert problem.text.startswith("evaluates no alerts")
