@@ -80,6 +80,7 @@ class Pipeline:
         """Take a request's events in: after this they are in the journal, or the sender is told which are not and why.
 
         `body` is the decompressed body. Under the lane lock. Raises Refused; then nothing of the request was accepted.
+        Where the outcome has something to wait for, the caller owes the ack budget a `give_back`.
         """
         caller, limits = arrival.caller, self._limits
         decoded = self._decode(decode, body, arrival)
@@ -148,13 +149,18 @@ class Pipeline:
         except Unavailable as unavailable:
             arrival.allowance.give_back(received, len(body))
             raise self._counted(arrival, received, unavailable) from None
-        if origin is not None and records:
-            self._produce(arrival, received_wall_ms, origin, records, outcome)
-        if forgotten:
-            self._produce_unjournaled(arrival, received_wall_ms, list(forgotten.values()))
-        if records or forgotten:
-            sample = records[-1] if records else next(iter(forgotten.values()))
-            self._recent.add(caller.tenant.name, sample[3], len(records) + len(forgotten))
+        try:
+            if origin is not None and records:
+                self._produce(arrival, received_wall_ms, origin, records, outcome)
+            if forgotten:
+                self._produce_unjournaled(arrival, received_wall_ms, list(forgotten.values()))
+            if records or forgotten:
+                sample = records[-1] if records else next(iter(forgotten.values()))
+                self._recent.add(caller.tenant.name, sample[3], len(records) + len(forgotten))
+        except BaseException:  # a defect of ours: nobody will wait any more
+            if outcome.waits_for is not None:
+                self._ack_budget.give_back(caller.tenant.name)
+            raise
         return outcome
 
     def _decode(self, decode: Decode, body: bytes, arrival: Arrival) -> Decoded:

@@ -213,6 +213,17 @@ def test_a_topic_that_is_behind_is_not_waited_for(tmp_path: Path) -> None:
     assert world.ack_budget.take("acme")
 
 
+def test_a_request_that_breaks_on_its_way_out_keeps_no_place_among_those_that_wait(world: World) -> None:
+    def break_down() -> None:
+        raise RuntimeError("a defect")
+
+    world.kafka.before_produce = break_down
+    with pytest.raises(RuntimeError, match="a defect"):
+        world.accept(GOOD, delivery="ack")
+
+    assert world.ack_budget.take("acme")
+
+
 def test_a_refusal_in_time_is_a_rejection_and_is_settled(world: World) -> None:
     outcome = world.accept([GOOD, GOOD], delivery="ack")
     world.kafka.fail(KafkaError.MSG_SIZE_TOO_LARGE)
