@@ -132,23 +132,23 @@ def _destination(routes: Routes, letter: DeadLetter, topics: Topics) -> str:
     return f"- dropped: {choice.reason}" if isinstance(choice, Dropped) else f"- {choice.code}"
 
 
-def bulk_start(*, bulk: BulkReplay, by: str = "", reason: str = "") -> None:
+def bulk_start(*, bulk: BulkReplay, by: str, reason: str) -> None:
     """Begin. Raises BulkRefused."""
     _move(bulk, (BulkStatus.PLANNED,), BulkStatus.RUNNING, ("start", by, reason), started_at=timezone.now())
 
 
-def bulk_pause(*, bulk: BulkReplay, by: str = "", reason: str = "") -> None:
+def bulk_pause(*, bulk: BulkReplay, by: str, reason: str) -> None:
     """What is in a sender's hands is finished, then nothing more until `bulk_resume`. Raises BulkRefused."""
     _move(bulk, (BulkStatus.RUNNING,), BulkStatus.PAUSED, ("pause", by, reason))
 
 
-def bulk_resume(*, bulk: BulkReplay, by: str = "", reason: str = "") -> None:
+def bulk_resume(*, bulk: BulkReplay, by: str, reason: str) -> None:
     """Go on where it was paused. Raises BulkRefused."""
     _move(bulk, (BulkStatus.PAUSED,), BulkStatus.RUNNING, ("resume", by, reason))
 
 
 @transaction.atomic
-def bulk_cancel(*, bulk: BulkReplay, by: str = "", reason: str = "") -> None:
+def bulk_cancel(*, bulk: BulkReplay, by: str, reason: str) -> None:
     """Send no more of it. What it has not sent is what it was before: it waits for its own retry, or for an operator.
     Raises BulkRefused."""
     _move(
@@ -258,9 +258,9 @@ def _move(
 ) -> None:
     """`word` is what was asked for, by whom and why."""
     verb, by, reason = word
-    who = {"last_changed_by": by[:150]} if by else {}
     before = bulk.status
-    moved = BulkReplay.objects.filter(pk=bulk.pk, status__in=allowed).update(status=to, **who, **times)
+    asked = BulkReplay.objects.filter(pk=bulk.pk, status__in=allowed)
+    moved = asked.update(status=to, last_changed_by=by[:150], **times)
     bulk.refresh_from_db()
     if not moved:
         raise BulkRefused(f"Bulk replay {bulk.pk} is {bulk.status}, so it cannot become {to}.")

@@ -35,6 +35,7 @@ SHOWN_BY_PAIRS = 9
 ROUNDS = 10
 REQUESTS_A_ROUND = 600
 EVENTS_A_REQUEST = 5
+WHO_AND_WHY = {"by": "ada", "reason": "beside traffic"}
 
 
 def replayed() -> int:
@@ -44,9 +45,7 @@ def replayed() -> int:
 def planned(topic: str) -> BulkReplay:
     now = timezone.now()
     letters(20_000, status=LetterStatus.EXHAUSTED, topic=topic, partition=-1, dead_at=now, retry_since=now)
-    return bulks.bulk_plan(
-        criteria=LetterCriteria(tenant="acme"), route=ReplayRoute.PINNED, reason="beside traffic", by="test"
-    )
+    return bulks.bulk_plan(criteria=LetterCriteria(tenant="acme"), route=ReplayRoute.PINNED, **WHO_AND_WHY)
 
 
 def noise_of(rounds: Sequence[float]) -> float:
@@ -75,12 +74,12 @@ def test_live_traffic_hardly_notices_a_replay(
     sent_again = 0
 
     with celery(tmp_path, **node.environment, FOREBAY_REPLAY_SWEEP_INTERVAL_S="1") as _:
-        bulks.bulk_start(bulk=bulk)
+        bulks.bulk_start(bulk=bulk, **WHO_AND_WHY)
         assert poll_until(lambda: replayed() > 0, 60)
         for number in range(2 * ROUNDS):
             is_busy = number % 4 in (1, 2)  # quiet, busy, busy, quiet
             if is_busy == (bulk.status == BulkStatus.PAUSED):
-                (bulks.bulk_resume if is_busy else bulks.bulk_pause)(bulk=bulk)
+                (bulks.bulk_resume if is_busy else bulks.bulk_pause)(bulk=bulk, **WHO_AND_WHY)
             before = replayed()
             (busy if is_busy else quiet).append(a_round(node.port, key, f"round-{number}").p99_s)
             sent_again += (replayed() - before) * is_busy

@@ -15,7 +15,7 @@ from ingest.dead_letters.sending import Report
 from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus, ReplayRoute
 from tenants import services
 from tenants.models import Plan
-from tests.unit.dead_letters.world import World, letter, letters, statuses
+from tests.unit.dead_letters.world import ADA, World, letter, letters, statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ def exhausted(count: int, **fields: object) -> None:
 
 
 def planned(**fields: object) -> BulkReplay:
-    asked = {"criteria": LetterCriteria(tenant="acme"), "route": ReplayRoute.PINNED, "reason": "mended", "by": "ada"}
+    asked = {"criteria": LetterCriteria(tenant="acme"), "route": ReplayRoute.PINNED, **ADA}
     return bulks.bulk_plan(**(asked | fields))  # type: ignore[arg-type]
 
 
@@ -68,7 +68,7 @@ def test_a_started_bulk_replay_is_done_by_the_sweep_and_takes_no_letter_that_die
     exhausted(1_200)
     bulk = planned()
     exhausted(1)
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
 
     for _ in range(4):
         world.sweep()
@@ -83,14 +83,14 @@ def test_a_started_bulk_replay_is_done_by_the_sweep_and_takes_no_letter_that_die
 def test_a_paused_one_stops_and_a_resumed_one_goes_on(world: World) -> None:
     exhausted(700)
     bulk = planned()
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
     world.sweep(budget_s=0.3)
-    bulks.bulk_pause(bulk=bulk)
+    bulks.bulk_pause(bulk=bulk, **ADA)
     before = len(world.kafka.stored)
 
     world.sweep()
     paused = len(world.kafka.stored)
-    bulks.bulk_resume(bulk=bulk)
+    bulks.bulk_resume(bulk=bulk, **ADA)
     world.sweep()
     world.sweep()
 
@@ -102,18 +102,18 @@ def test_a_paused_one_stops_and_a_resumed_one_goes_on(world: World) -> None:
 def test_a_cancelled_one_gives_back_what_it_has_not_sent(world: World) -> None:
     exhausted(700)
     bulk = planned()
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
     world.sweep(budget_s=0.3)
     sent = len(world.kafka.stored)
 
-    bulks.bulk_cancel(bulk=bulk)
+    bulks.bulk_cancel(bulk=bulk, **ADA)
     world.sweep()
 
     assert 0 < sent < 700
     assert statuses() == {"exhausted": 700 - sent, "replayed": sent}
     assert bulks.bulk_progress(bulk=bulk).to_come == 0
     with pytest.raises(bulks.BulkRefused, match="cancelled"):
-        bulks.bulk_resume(bulk=bulk)
+        bulks.bulk_resume(bulk=bulk, **ADA)
 
 
 def test_a_cancelled_one_leaves_to_its_own_retry_what_waited_for_that(world: World) -> None:
@@ -121,10 +121,10 @@ def test_a_cancelled_one_leaves_to_its_own_retry_what_waited_for_that(world: Wor
     exhausted(1)
     own = letter(next_attempt_at=later, route=ReplayRoute.RULES, requested_by="bob", retries=2)
     bulk = planned()
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
     bulks.bulks_enlist(now=world.now())
 
-    bulks.bulk_cancel(bulk=bulk)
+    bulks.bulk_cancel(bulk=bulk, **ADA)
 
     own.refresh_from_db()
     assert statuses() == {"waiting": 1, "exhausted": 1}
@@ -138,7 +138,7 @@ def test_what_a_sender_has_in_its_hands_is_enlisted_when_it_is_back(world: World
     letters(3)
     (claimed,) = letters_claim(most=1, claim_s=60, max_attempts=3, now=world.now(), by="retry")
     bulk = planned(route=ReplayRoute.RULES)
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
     bulks.bulks_enlist(now=world.now())
     flying.refresh_from_db()
     during = flying.bulk, bulks.bulk_progress(bulk=bulk).to_come
@@ -164,7 +164,7 @@ def test_one_waits_for_what_a_sender_still_has_before_it_is_done(world: World) -
     letter()
     letters_claim(most=1, claim_s=60, max_attempts=3, now=world.now(), by="retry")
     bulk = planned()
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
 
     bulks.bulks_enlist(now=world.now())
 
@@ -179,7 +179,7 @@ def test_who_started_and_stopped_it_stays_with_it(world: World) -> None:
 
     said = []
     for step, by in zip(steps, ("ann", "ben", "cid", "dot"), strict=True):
-        step(bulk=bulk, by=by)
+        step(bulk=bulk, by=by, reason="mended")
         said.append(bulk.last_changed_by)
 
     assert said == ["ann", "ben", "cid", "dot"]
@@ -190,7 +190,7 @@ def test_what_fails_for_good_is_counted_and_does_not_hold_up_the_end(world: Worl
     bad = letter(status=LetterStatus.EXHAUSTED, next_attempt_at=None)
     world.kafka.refusals[bad.event_id] = Report(fault=Fault.RECORD, code="INVALID_RECORD")
     bulk = planned()
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
 
     for _ in range(2):
         world.sweep()
@@ -202,7 +202,7 @@ def test_what_fails_for_good_is_counted_and_does_not_hold_up_the_end(world: Worl
 
 def test_a_letter_of_an_operator_waits_behind_a_few_hundred_of_a_bulk_replay_at_most(world: World) -> None:
     exhausted(1_000)
-    bulks.bulk_start(bulk=planned())
+    bulks.bulk_start(bulk=planned(), **ADA)
 
     bulks.bulks_enlist(now=world.now())
 
@@ -214,7 +214,7 @@ def test_one_that_charges_takes_from_the_tenants_quota_and_waits_when_that_is_us
     services.tenant_create(name="bolt", plan="tiny", by="tests")
     exhausted(30, tenant="bolt")
     bulk = planned(criteria=LetterCriteria(tenant="bolt"), charges_quota=True)
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
 
     world.sweep(budget_s=0.3)
     first = len(world.kafka.stored)
@@ -231,7 +231,7 @@ def test_one_that_does_not_charge_leaves_the_quota_alone(world: World) -> None:
     Plan.objects.create(name="tiny", events_per_s=1, burst_events=1)
     services.tenant_create(name="bolt", plan="tiny", by="tests")
     exhausted(30, tenant="bolt")
-    bulks.bulk_start(bulk=planned(criteria=LetterCriteria(tenant="bolt")))
+    bulks.bulk_start(bulk=planned(criteria=LetterCriteria(tenant="bolt")), **ADA)
 
     world.sweep()
 
@@ -243,7 +243,7 @@ def test_what_cannot_be_charged_because_redis_is_away_is_not_sent(world: World) 
     Plan.objects.create(name="tiny", events_per_s=1)
     services.tenant_create(name="bolt", plan="tiny", by="tests")
     exhausted(1, tenant="bolt")
-    bulks.bulk_start(bulk=planned(criteria=LetterCriteria(tenant="bolt"), charges_quota=True))
+    bulks.bulk_start(bulk=planned(criteria=LetterCriteria(tenant="bolt"), charges_quota=True), **ADA)
     world.buckets.away = True
 
     replayed = world.sweep(budget_s=0.3)

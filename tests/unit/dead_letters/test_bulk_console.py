@@ -11,7 +11,7 @@ from ingest.dead_letters.selection import LetterCriteria
 from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus
 from tenants.models import AuditEntry
 from tests.unit.dead_letters.conftest import Person
-from tests.unit.dead_letters.world import World, letter, letters
+from tests.unit.dead_letters.world import ADA, World, letter, letters
 
 pytestmark = pytest.mark.django_db
 BULKS = "/admin/ingest/bulkreplay/"
@@ -19,7 +19,7 @@ EXHAUSTED = {"status": LetterStatus.EXHAUSTED, "next_attempt_at": None}
 
 
 def planned(**fields: object) -> BulkReplay:
-    asked = {"criteria": LetterCriteria(tenant="acme"), "route": "pinned", "reason": "mended", "by": "ada"}
+    asked = {"criteria": LetterCriteria(tenant="acme"), "route": "pinned", **ADA}
     return bulks.bulk_plan(**(asked | fields))  # type: ignore[arg-type]
 
 
@@ -71,7 +71,7 @@ def test_each_step_is_shown_first_then_done_with_a_reason(operator: Person) -> N
 def test_a_step_that_is_not_possible_any_more_is_refused_in_words(operator: Person) -> None:
     letters(1)
     bulk = planned()
-    bulks.bulk_start(bulk=bulk, by="ada")
+    bulks.bulk_start(bulk=bulk, **ADA)
 
     operator.sends(f"{BULKS}{bulk.pk}/start/", {"reason": "again"})
 
@@ -92,7 +92,7 @@ def test_a_plan_of_nothing_or_of_closed_letters_is_refused_in_words(operator: Pe
 def test_a_running_one_is_asked_for_again_and_one_that_is_over_is_not(viewer: Person, world: World) -> None:
     letters(3, **EXHAUSTED)
     bulk = planned()
-    bulks.bulk_start(bulk=bulk)
+    bulks.bulk_start(bulk=bulk, **ADA)
     running = viewer.reads(f"{BULKS}{bulk.pk}/live/")
     world.sweep()
     world.sweep()

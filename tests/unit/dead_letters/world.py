@@ -22,6 +22,7 @@ from tests.unit.tenants.quota_world import FakeClock, MemoryBuckets
 
 ACCEPTED_MS = 1_795_000_000_123
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ADA = {"by": "ada", "reason": "mended"}
 JOURNAL = "5f2f2ca5-7912-4bb6-b84b-47287ac7cc87"
 _numbers = itertools.count(1)
 
