@@ -22,7 +22,7 @@ class TotalsAdmin(ReadOnlyAdmin):
         "discarded_events",
         "pending",
     )
-    search_fields = ("=tenant",)
+    search_fields = ("tenant__exact",)  # by index, which `=tenant` is not: it would compare in capitals
     search_help_text = "The whole name of a tenant."
     # Counting millions of rows for a page of a hundred takes longer than the page is worth.
     show_full_result_count = False

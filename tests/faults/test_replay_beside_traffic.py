@@ -45,7 +45,9 @@ def replayed() -> int:
 def planned(topic: str) -> BulkReplay:
     now = timezone.now()
     letters(20_000, status=LetterStatus.EXHAUSTED, topic=topic, partition=-1, dead_at=now, retry_since=now)
-    return bulks.bulk_plan(criteria=LetterCriteria(tenant="acme"), route=ReplayRoute.PINNED, **WHO_AND_WHY)
+    return bulks.bulk_plan(
+        criteria=LetterCriteria(tenant="acme"), route=ReplayRoute.PINNED, reason="beside traffic", by="ada"
+    )
 
 
 def noise_of(rounds: Sequence[float]) -> float:
