@@ -8,11 +8,13 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 from redis import Redis
 
 from ingest.console.live import Live, look
 from ingest.console.problems import problems_of
+from ingest.models import Incident
 from tests.node import Node
 from tests.programs import poll_until
 
@@ -53,6 +55,8 @@ def test_two_workers_are_summed_and_one_that_was_killed_is_shown_missing(
         both = seen()
         each = [worker.accepted_last_minute_events for worker in both.workers]
         page = client.get("/admin/").content.decode()
+        Incident.objects.create(kind="produce_slow", subject="w", opened_at=timezone.now(), last_seen_at=timezone.now())
+        alerted = client.get("/admin/").content.decode()
         killed = node.kill_worker()
         assert poll_until(lambda: any(worker.pid == killed for worker in seen().missing), deadline_s=40)
         after = seen()
@@ -62,7 +66,9 @@ def test_two_workers_are_summed_and_one_that_was_killed_is_shown_missing(
     assert (sum(each), both.totals.accepted_events, both.totals.workers) == (SENT, SENT, 2)
     assert both.totals.p50_ms is not None
     assert "2 workers heard" in page
-    assert [problem.text for problem in problems_of(after)] == [
+    assert ">Healthy</h2>" in page
+    assert 'Healthy, but <a href="#alerts">1 alert</a> is open</h2>' in alerted
+    assert [problem.text for problem in problems_of(after, (), unwatched_s=600)] == [
         f"misses the worker {after.missing[0].name}: it says nothing any more."
     ]
     assert f"misses the worker {after.missing[0].name}" in later
