@@ -34,9 +34,9 @@ def warnings_of(rules: Sequence[Facts], topics: KnownTopics) -> list[RuleWarning
 def covers(earlier: Facts, later: Facts) -> bool:
     """Whether `earlier` certainly matches whatever `later` does."""
     return (
-        _is_part(later["tenants"], earlier["tenants"])
+        _glob_covers(earlier["source_glob"], later["source_glob"])  # first: of two rules it is what differs most often
+        and _is_part(later["tenants"], earlier["tenants"])
         and _is_part(later["levels"], [] if set(earlier["levels"]) == set(LEVELS) else earlier["levels"])
-        and _glob_covers(earlier["source_glob"], later["source_glob"])
         and _metadata_covers(earlier, later)
     )
 
