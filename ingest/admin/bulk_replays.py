@@ -5,6 +5,7 @@ and asks why.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,10 +15,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.shortcuts import render as render_part
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 
 from ingest.admin.dead_letter_forms import BulkReplayForm, query_of
 from ingest.admin.letter_list import CAUSES_SHOWN
-from ingest.console.pages import console_page, render
+from ingest.console.pages import console_page, number_of, render
 from ingest.dead_letters import bulk as bulks
 from ingest.dead_letters.progress import bulks_progress
 from ingest.dead_letters.routes import Routes
@@ -28,6 +30,7 @@ from tenants.console import ReadOnlyAdmin, name_of
 from tenants.forms import ReasonForm
 
 BULKS_A_PAGE = 20
+_SWEEPS_AWAITED = 3
 VIEW, PLAN, STEP = "ingest.view_bulkreplay", "ingest.add_bulkreplay", "ingest.change_bulkreplay"
 PAGE = "admin:ingest_bulkreplay_change"
 
@@ -79,9 +82,9 @@ class BulkReplayAdmin(ReadOnlyAdmin):
 @console_page(VIEW)
 def bulk_list(request: HttpRequest) -> HttpResponse:
     """Newest first, each with how far it has come."""
-    before = request.GET.get("before", "")
+    before = number_of(request.GET.get("before", ""))
     found = BulkReplay.objects.order_by("-pk")
-    found = found.filter(pk__lt=int(before)) if before.isdecimal() else found
+    found = found if before is None else found.filter(pk__lt=before)
     page = list(found[: BULKS_A_PAGE + 1])
     older = page[BULKS_A_PAGE - 1].pk if len(page) > BULKS_A_PAGE else None
     bars = bulks_progress(bulks=page[:BULKS_A_PAGE])
@@ -171,9 +174,17 @@ def _now(request: HttpRequest, bulk: BulkReplay) -> dict[str, Any]:
         "about": str(criteria),
         "query": query_of(msgspec.structs.replace(criteria, status=criteria.status or ANY_OPEN)),
         "steps": steps,
+        "is_stuck": _is_stuck(bulk),
         "left_s": (bar.to_come + bar.waiting) / settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S,
         "max_per_s": settings.FOREBAY_REPLAY_MAX_EVENTS_PER_S,
     }
+
+
+def _is_stuck(bulk: BulkReplay) -> bool:
+    """Running, and no sweep has taken it up, though several were due."""
+    sweeps = timedelta(seconds=_SWEEPS_AWAITED * settings.FOREBAY_REPLAY_SWEEP_INTERVAL_S)
+    begun = bulk.started_at if bulk.status == BulkStatus.RUNNING and not bulk.enlisted_events else None
+    return begun is not None and timezone.now() - begun > sweeps
 
 
 @console_page(VIEW)

@@ -40,6 +40,7 @@ class LetterFilterForm(forms.Form):
     fault = forms.ChoiceField(label="Whose fault", choices=_FAULTS, required=False)
     code = forms.CharField(required=False)
     event_id = forms.CharField(label="eventId", required=False)
+    bulk = forms.IntegerField(label="Number of a bulk replay", required=False, min_value=1, max_value=2**31 - 1)
     dead_from = moment_field("Died at or after (UTC)")
     dead_before = moment_field("Died before (UTC)")
 
@@ -62,7 +63,7 @@ class LetterFilterForm(forms.Form):
         return any(field.errors or field.data for field in self.rarely_used())
 
 
-def query_of(criteria: LetterCriteria, **changed: str) -> str:
+def query_of(criteria: LetterCriteria, **changed: str | int) -> str:
     """The query of a page that shows these letters, for a link."""
     chosen = msgspec.structs.replace(criteria, **changed)
     asked = {name: _in_query(getattr(chosen, name)) for name in LetterCriteria.__struct_fields__}
@@ -70,8 +71,8 @@ def query_of(criteria: LetterCriteria, **changed: str) -> str:
     return urlencode({name: value for name, value in asked.items() if value})
 
 
-def _in_query(value: str | datetime | None) -> str:
-    return f"{value:%Y-%m-%dT%H:%M:%S}" if isinstance(value, datetime) else value or ""
+def _in_query(value: str | int | datetime | None) -> str:
+    return f"{value:%Y-%m-%dT%H:%M:%S}" if isinstance(value, datetime) else str(value or "")
 
 
 class ReplayForm(ReasonForm):

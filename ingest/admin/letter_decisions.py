@@ -16,7 +16,7 @@ from django.urls import reverse
 from ingest.admin.dead_letter_forms import DiscardForm, LetterFilterForm, ReplayForm, query_of
 from ingest.admin.letter_list import CAUSES_SHOWN, DECIDE, LIST
 from ingest.admin.letter_page import PAGE
-from ingest.console.pages import console_page, render
+from ingest.console.pages import console_page, numbers_of, render
 from ingest.dead_letters.bulk import letters_destinations
 from ingest.dead_letters.decisions import letters_discard, letters_discard_matching, letters_replay
 from ingest.dead_letters.routes import Routes
@@ -40,7 +40,7 @@ class Chosen(NamedTuple):
 
 def _chosen(request: HttpRequest) -> Chosen | None:
     """What the query says; None where it says nothing: nobody means all letters by that."""
-    ids = [int(text) for text in request.GET.getlist("letter")[:CHOSEN_MOST] if text.isdecimal()]
+    ids = numbers_of(request.GET.getlist("letter")[:CHOSEN_MOST])
     if ids:
         query = request.GET.get("back")
         back = reverse(PAGE, args=ids[:1]) if query is None else f"{reverse(LIST)}?{query}"

@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from ingest.admin.dead_letter_forms import LetterFilterForm, query_of
-from ingest.console.pages import console_page, render
+from ingest.console.pages import console_page, number_of, render
 from ingest.dead_letters.selection import (
     ANY_OPEN,
     OPEN,
@@ -68,8 +68,7 @@ def _cause(criteria: LetterCriteria, cause: Cause) -> dict[str, Any]:
 
 def _page(criteria: LetterCriteria, before: str) -> tuple[list[Any], str]:
     """One page, and the query of the next; empty after the last."""
-    last_id = int(before) if before.isdecimal() else None
-    page = letters_page(criteria=criteria, before=last_id, most=LETTERS_A_PAGE + 1)
+    page = letters_page(criteria=criteria, before=number_of(before), most=LETTERS_A_PAGE + 1)
     if len(page) <= LETTERS_A_PAGE:
         return page, ""
     page.pop()

@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 
 from ingest.admin.dead_letter_forms import moment_field
-from ingest.console.pages import console_page, render
+from ingest.console.pages import console_page, number_of, numbers_of, render
 from ingest.dataplane.errors import EventRejected
 from ingest.models import QuarantinedEvent
 from ingest.quarantined import QuarantineCriteria, quarantined_delete, quarantined_select
@@ -64,10 +64,10 @@ def events(request: HttpRequest) -> HttpResponse:
         answer = render(request, "console/quarantine.html", "Quarantine", form=form)
         answer.status_code = 400
         return answer
-    criteria, before = form.criteria(), request.GET.get("before", "")
+    criteria, before = form.criteria(), number_of(request.GET.get("before", ""))
     found = quarantined_select(criteria=criteria)
-    if before.isdecimal():
-        found = found.filter(pk__lt=int(before))
+    if before is not None:
+        found = found.filter(pk__lt=before)
     page = list(found[: EVENTS_A_PAGE + 1])
     query = _query(criteria)
     return render(
@@ -109,7 +109,7 @@ class Chosen(NamedTuple):
 
 def _chosen(request: HttpRequest) -> Chosen | None:
     """What the query says; None where it says nothing: nobody means all of them by that."""
-    ids = [int(text) for text in request.GET.getlist("event")[:CHOSEN_MOST] if text.isdecimal()]
+    ids = numbers_of(request.GET.getlist("event")[:CHOSEN_MOST])
     if ids:
         about = f"numbers {', '.join(map(str, ids))}"
         return Chosen(QuarantinedEvent.objects.filter(pk__in=ids), about, request.GET.get("back", ""))

@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 from msgspec.structs import asdict
 
-from ingest.console.pages import console_page, render
+from ingest.console.pages import console_page, number_of, render
 from ingest.console.rules_spread import spread_now
 from ingest.dataplane.routing import default_rule
 from ingest.dead_letters.routes import defaults
@@ -72,14 +72,14 @@ def rows_of(draft: Sequence[Facts], changes: Sequence[RuleChange], warnings: Seq
 @require_POST
 def rules_move(request: HttpRequest, rule_id: int) -> HttpResponse:
     """Up, down, or to a place."""
-    place = request.POST.get("place", "")
-    if place.isascii() and place.isdecimal():
-        try:
-            rules_reorder(rule_id=rule_id, place=int(place), by=name_of(request))
-        except RoutingRule.DoesNotExist:
-            messages.warning(request, "That rule is not in the draft any more.")
-    else:
+    place = number_of(request.POST.get("place", ""))
+    if place is None:
         messages.warning(request, "A place is a number, counted from 1.")
+        return redirect("console:rules")
+    try:
+        rules_reorder(rule_id=rule_id, place=place, by=name_of(request))
+    except RoutingRule.DoesNotExist:
+        messages.warning(request, "That rule is not in the draft any more.")
     return redirect("console:rules")
 
 

@@ -36,6 +36,7 @@ class LetterCriteria(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str = ""
     status: str = ""
     event_id: str = ""
+    bulk: int | None = None
     text: str = ""
     dead_from: datetime | None = None
     dead_before: datetime | None = None
@@ -84,6 +85,7 @@ def letters_select(*, criteria: LetterCriteria) -> QuerySet[DeadLetter]:
         "status": "" if criteria.status == ANY_OPEN else criteria.status,
         "status__in": OPEN if criteria.status == ANY_OPEN else (),
         "event_id": criteria.event_id,
+        "bulk": criteria.bulk,
         "dead_at__gte": criteria.dead_from,
         "dead_at__lt": criteria.dead_before,
     }

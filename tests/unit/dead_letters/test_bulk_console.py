@@ -1,8 +1,11 @@
 """Bulk replays in the console: planned from the list's filters, each step shown first and with a reason, watched."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import Settings
 
 from ingest.dead_letters import bulk as bulks
@@ -162,6 +165,34 @@ def test_one_that_is_done_is_at_its_end_though_others_have_closed_some() -> None
     bulk.status = BulkStatus.DONE
 
     assert bulks_progress(bulks=[bulk])[bulk.pk].percent == 100
+
+
+def test_what_failed_is_said_with_the_letters_of_this_replay_alone(viewer: Person) -> None:
+    letter(status=LetterStatus.EXHAUSTED, next_attempt_at=None)
+    letters(2)
+    bulk = planned()
+    BulkReplay.objects.filter(pk=bulk.pk).update(status=BulkStatus.DONE, planned_events=2)
+    DeadLetter.objects.filter(status=LetterStatus.WAITING).update(
+        bulk=bulk, status=LetterStatus.EXHAUSTED, next_attempt_at=None
+    )
+
+    page = viewer.reads(f"{BULKS}{bulk.pk}/change/")
+
+    assert "100 %, 2 failed" in page
+    assert "fb-progress-warn" in page
+    assert f"?status=exhausted&bulk={bulk.pk}" in page
+    assert "2 dead letters, 1 cause" in viewer.reads(f"/admin/ingest/deadletter/?status=exhausted&bulk={bulk.pk}")
+
+
+def test_one_that_nobody_takes_up_says_so(viewer: Person) -> None:
+    letters(2)
+    bulk = planned()
+    bulks.bulk_start(bulk=bulk, **ADA)
+    just_begun = viewer.reads(f"{BULKS}{bulk.pk}/live/")
+    BulkReplay.objects.filter(pk=bulk.pk).update(started_at=timezone.now() - timedelta(minutes=1))
+
+    assert "does Celery's worker run?" not in just_begun
+    assert "does Celery's worker run?" in viewer.reads(f"{BULKS}{bulk.pk}/live/")
 
 
 def test_an_empty_list_says_what_to_do(viewer: Person) -> None:

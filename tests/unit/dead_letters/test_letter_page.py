@@ -60,7 +60,8 @@ def test_what_was_edited_is_shown_beside_what_was_accepted(viewer: Person) -> No
     [
         ({"status": LetterStatus.EXHAUSTED, "next_attempt_at": None, "fault": "record"}, "for what it is"),
         ({"status": LetterStatus.EXHAUSTED, "next_attempt_at": None}, "as often as it may be"),
-        ({}, "sent again by itself"),
+        ({"next_attempt_at": timezone.now() + timedelta(days=1)}, "sent again by itself"),
+        ({"next_attempt_at": timezone.now() - timedelta(hours=1)}, "or Celery's worker does not run"),
         ({"status": LetterStatus.DISCARDED, "ended_by": "ada", "end_reason": "tests"}, "Given up by ada: tests"),
         (
             {"status": LetterStatus.REPLAYED, "replayed_topic": "logs", "replayed_partition": 3, "replayed_offset": 9},
