@@ -1,26 +1,30 @@
 """The operators' view of the ledger: what became of events by minute and hour, and the journals it comes from."""
 
+from typing import Any
+
 from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.paginator import InfinitePaginator
 
 from ingest.ledger.lost import is_missing
 from ingest.models import JournalState, LedgerHour, LedgerMinute
 from ingest.models.ledger import LedgerTotals
-from tenants.console import ReadOnlyAdmin
+from tenants.console import ReadOnlyAdmin, figure
 
 
 class TotalsAdmin(ReadOnlyAdmin):
-    list_display: tuple[str, ...] = (
+    list_display: tuple[Any, ...] = (
         "time",
         "tenant",
-        "received",
-        "accepted",
-        "rejected",
-        "delivered",
-        "dropped_events",
-        "dead_lettered",
-        "discarded_events",
-        "pending",
+        figure("received"),
+        figure("accepted"),
+        figure("rejected"),
+        figure("delivered"),
+        figure("dropped", "dropped_events"),
+        figure("dead", "dead_lettered"),
+        figure("discarded", "discarded_events"),
+        figure("pending"),
     )
     search_fields = ("tenant__exact",)  # by index, which `=tenant` is not: it would compare in capitals
     search_help_text = "The whole name of a tenant."
@@ -33,20 +37,17 @@ class TotalsAdmin(ReadOnlyAdmin):
     def time(self, row: LedgerTotals) -> str:
         return f"{row.at:%Y-%m-%d %H:%M}"
 
-    @admin.display
-    def accepted(self, row: LedgerTotals) -> int:
-        return row.accepted
-
-    @admin.display
-    def rejected(self, row: LedgerTotals) -> int:
-        return sum(map(int, row.rejections.values()), row.retracted)
-
 
 @admin.register(LedgerMinute)
 class LedgerMinuteAdmin(TotalsAdmin):
     """One row for each journal, tenant and minute."""
 
-    list_display = (*TotalsAdmin.list_display, "journal")
+    list_display = (*TotalsAdmin.list_display, "short_journal")
+
+    @admin.display(description="journal")
+    def short_journal(self, row: LedgerMinute) -> SafeString:
+        """Enough of it to tell one from another; the row's own page has it whole."""
+        return format_html('<code title="{}">{}</code>', row.journal, row.journal[:8])
 
 
 @admin.register(LedgerHour)

@@ -39,6 +39,11 @@ class LedgerTotals(models.Model):
         return self.journaled - self.retracted
 
     @property
+    def rejected(self) -> int:
+        """Answered with an error, each by its own."""
+        return sum(map(int, self.rejections.values()), self.retracted)
+
+    @property
     def at(self) -> datetime:
         """When the minute or the hour began."""
         return datetime.fromtimestamp(self.minute * 60, UTC)

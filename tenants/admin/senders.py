@@ -2,13 +2,16 @@
 page of its own (ingest/console/tenants.py), which this links to and returns to; here are the forms.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,7 +24,7 @@ from tenants.models import LIMIT_FIELDS, Plan, Tenant
 class PlanAdmin(ReasonedAdmin, VersionedAdmin):
     """Quotas, for all tenants of a plan at once."""
 
-    list_display = ("name", "tenants_on_it", *LIMIT_FIELDS, "requests_per_s_per_address", "quarantine")
+    list_display = ("name", "tenants_on_it", "events", "amount", "day", "requests", "quarantine_word")
     search_fields = ("name",)
     actions = None
     empty_says = "A tenant needs a plan, which says how much it may send."
@@ -48,12 +51,40 @@ class PlanAdmin(ReasonedAdmin, VersionedAdmin):
         plans: QuerySet[Plan] = super().get_queryset(request)
         return plans.annotate(tenant_count=Count("tenants"))
 
+    @admin.display(description="events/s", ordering="events_per_s")
+    def events(self, plan: Plan) -> SafeString:
+        return _limit(plan.events_per_s, intcomma, plan.burst_events)
+
+    @admin.display(description="bytes/s", ordering="bytes_per_s")
+    def amount(self, plan: Plan) -> SafeString:
+        return _limit(plan.bytes_per_s, filesizeformat, plan.burst_bytes)
+
+    @admin.display(description="events/day", ordering="events_per_day")
+    def day(self, plan: Plan) -> SafeString:
+        return _limit(plan.events_per_day, intcomma)
+
+    @admin.display(description="requests/s of an address", ordering="requests_per_s_per_address")
+    def requests(self, plan: Plan) -> SafeString:
+        return _limit(plan.requests_per_s_per_address, intcomma)
+
+    @admin.display(description="quarantine", ordering="quarantine")
+    def quarantine_word(self, plan: Plan) -> str:
+        return plan.quarantine
+
     @admin.display(description="concerns", ordering="tenant_count")
     def tenants_on_it(self, plan: Any) -> SafeString:
         """A change is theirs within a second."""
         many = "" if plan.tenant_count == 1 else "s"
         address = f"{reverse('console:tenants')}?plan={plan.name}"
         return format_html('<a class="fb-link" href="{}">{} tenant{}</a>', address, plan.tenant_count, many)
+
+
+def _limit(value: int, words: Callable[[int], str], burst: int = 0) -> SafeString:
+    """A limit and the burst above it, each in one piece; 0 is none."""
+    if not value:
+        return format_html('<span class="fb-faint">{}</span>', "no limit")
+    limit = format_html('<span class="fb-figure">{}</span>', words(value))
+    return format_html('{} <span class="fb-figure fb-faint">burst {}</span>', limit, words(burst)) if burst else limit
 
 
 @admin.register(Tenant)

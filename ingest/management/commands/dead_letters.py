@@ -193,9 +193,7 @@ def _add_filters(parser: CommandParser) -> None:
     for name in ("tenant", "topic", "rule", "code"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--event-id", default="")
-    parser.add_argument(
-        "--bulk", type=natural_number, metavar="BULK_ID", help="That this bulk replay had."
-    )
+    parser.add_argument("--bulk", type=natural_number, metavar="BULK_ID", help="That this bulk replay had.")
     parser.add_argument("--text", default="", help="Words, or how they begin, of source, message or stack trace.")
     parser.add_argument("--fault", default="", choices=["", Fault.CLUSTER.value, Fault.TOPIC.value, Fault.RECORD.value])
     parser.add_argument("--status", default="", choices=["", ANY_OPEN, *LetterStatus.values])

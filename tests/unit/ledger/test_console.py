@@ -23,19 +23,20 @@ def console(client: Client) -> Client:
 
 
 def test_a_minute_shows_what_became_of_its_events(console: Client) -> None:
-    keep("a-journal", [Account("acme", MINUTE, 12, 10, 1, 3, 0, {"unknown_level": 2}, {"noise": 2})])
+    keep("a-journal", [Account("acme", MINUTE, 9_012, 9_010, 1, 3, 0, {"unknown_level": 2}, {"noise": 2})])
 
     page = console.get("/admin/ingest/ledgerminute/").content.decode()
 
     assert f"{datetime.fromtimestamp(MINUTE * 60, UTC):%Y-%m-%d %H:%M}" in page
     assert [
-        bool(re.search(rf'field-{name}[" ][^>]*>\s*{count}\s*<', page))
-        for name, count in (("accepted", 9), ("rejected", 3), ("pending", 4))
+        bool(re.search(rf'field-{name}[" ][^>]*>\s*<span class="fb-figure">{count}</span>', page))
+        for name, count in (("accepted", "9,009"), ("rejected", 3), ("pending", "9,004"))
     ] == [
         True,
         True,
         True,
     ]
+    assert '<code title="a-journal">a-journa</code>' in page
 
 
 def test_a_journal_without_a_worker_is_told_from_one_that_waits_for_its_next(console: Client) -> None:
