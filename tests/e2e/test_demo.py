@@ -17,7 +17,11 @@ def test_the_demo_leaves_something_on_every_page(shared_console: Console) -> Non
     viewer.reads("demo-small", "tenant events_per_s", "record: MSG_SIZE_TOO_LARGE", "demo-pictures", wait_s=60)
     viewer.reads("Who sends most", "demo-shop", wait_s=90)  # those of the last whole minute
     viewer.picture("demo-overview")
+    viewer.reads("Topic demo-payments is parked for demo-edge")
     for path, text in (
+        ("/admin/breakers/", "the demo: their reader of payments"),
+        ("/admin/ingest/bulkreplay/", "topic demo-pictures"),
+        ("/admin/rules/", "demo-refunds never matches anything"),
         ("/admin/ingest/deadletter/", "demo-pictures"),
         ("/admin/senders/", "demo-small"),
         ("/admin/rules/", "demo-payments"),
@@ -28,3 +32,9 @@ def test_the_demo_leaves_something_on_every_page(shared_console: Console) -> Non
         viewer.open(path)
         viewer.reads(text, reloading=True)
         viewer.check(path)
+
+    mended = console.node.manage("demo", "--mend")
+
+    assert "can be replayed" in mended
+    viewer.open("/admin/breakers/")
+    viewer.reads("Nobody: nothing is behind, and nothing is parked.", wait_s=60)

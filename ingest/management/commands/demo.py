@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from forebay.local import node
-from ingest.demo import cast
+from ingest.demo import cast, operators
 from ingest.demo.broken_topic import TOO_SMALL_BYTES, BrokenTopic, NotPossible
 from ingest.demo.traffic import Client, Traffic
 from tenants.management.terminal import natural_number, one_line_errors
@@ -23,7 +23,8 @@ _KEYS_KNOWN_WITHIN_S = 30.0
 class Command(BaseCommand):
     help = (
         "Fill a platform that runs (`make up`) with three tenants, rules, traffic of which a tenth is bad, a tenant"
-        " over its quota and a topic that refuses large events. What is there already is kept."
+        " over its quota, a topic that refuses large events, and what operators would do: a tenant's events for a topic"
+        " are parked, a breaker was forced open for a moment, a bulk replay is planned. What is there already is kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -38,7 +39,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--mend",
             action="store_true",
-            help="Only give the topic that refuses large events its size back: its dead letters can then be replayed.",
+            help="Only mend what the demo broke: the topic takes large events again, so that its dead letters can be"
+            " replayed, and what is parked is resumed.",
         )
 
     def handle(self, *args: Any, seconds: int, url: str, mend: bool, **options: Any) -> None:
@@ -58,8 +60,16 @@ class Command(BaseCommand):
             self._say(f"{len(keys)} tenants, their keys in {cast.keys_path()}")
             self._rules_and_topic(topic)
         _wait_until_known(url, keys)
+        operators.park()
+        self._say(f"{operators.PARKED_TENANT}'s events for {cast.PAYMENTS_TOPIC} are parked")
         traffic = Traffic(url, keys, seconds)
-        self._send(traffic, seconds)
+        operators.force_open()
+        try:
+            self._send(traffic, seconds)
+        finally:
+            operators.reset()
+        if operators.plan_bulk_replay():
+            self._say("a bulk replay of the pictures is planned; `demo --mend`, then start it")
         self._end(traffic, url)
 
     def _rules_and_topic(self, topic: BrokenTopic) -> None:
@@ -80,6 +90,8 @@ class Command(BaseCommand):
         except NotPossible as reason:
             raise CommandError(str(reason)) from reason
         self._say(f"topic {cast.PICTURES_TOPIC} takes what it took at first: its dead letters can be replayed")
+        operators.resume()
+        self._say(f"what {operators.PARKED_TENANT} has sent for {cast.PAYMENTS_TOPIC} goes out")
 
     def _send(self, traffic: Traffic, seconds: int) -> None:
         """Until the time is over, or Ctrl-C."""
@@ -99,8 +111,10 @@ class Command(BaseCommand):
                 "/admin/ingest/deadletter/",
                 f"events too large for {cast.PICTURES_TOPIC}; `demo --mend`, then replay them",
             ),
+            ("/admin/breakers/", f"what is parked, and that the breaker of {cast.PAYMENTS_TOPIC} was forced open"),
+            ("/admin/ingest/bulkreplay/", "a bulk replay that waits for its start"),
             ("/admin/senders/", f"usage against quotas; {cast.SMALL_PLAN} is over its own"),
-            ("/admin/rules/", "the rules that are live; try one on an event"),
+            ("/admin/rules/", "the rules that are live, one of them shadowed; try one on an event"),
             ("/admin/ingest/quarantinedevent/", f"what {cast.SMALL_PLAN} sent that was no event"),
             ("/admin/ingest/ledgerminute/", "what became of every event, minute by minute"),
             ("/admin/tenants/auditentry/", "who did all this"),

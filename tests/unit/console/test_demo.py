@@ -7,10 +7,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from ingest.demo import cast
+from ingest.demo import cast, operators
 from ingest.demo.traffic import event
-from ingest.models import RoutingRule, RuleSet
+from ingest.models import BulkReplay, Override, RoutingRule, RuleSet
+from ingest.rules.known_topics import KnownTopics
+from ingest.rules.warnings import warnings_of
 from tenants.models import ApiKey, AuditEntry, Plan, Tenant
+from tests.unit.dead_letters.world import letter
 
 pytestmark = pytest.mark.django_db
 
@@ -50,14 +53,38 @@ def test_its_rules_are_published_once_for_its_tenants_alone_and_leave_lines_in_t
     assert cast.rules_ensure() is None
     assert cast.rules_ensure() is None
 
-    assert RuleSet.objects.count() == 1
+    first, second = RuleSet.objects.order_by("number")
     theirs = ["demo-edge", "demo-shop", "demo-small"]
-    assert {rule["name"]: rule["tenants"] for rule in RuleSet.objects.get().rules} == {
+    assert {rule["name"]: rule["tenants"] for rule in first.rules} == {
         "demo-payments": theirs,
         "demo-pictures": theirs,
         "demo-noise": theirs,
     }
+    assert [rule["name"] for rule in second.rules if rule not in first.rules] == ["demo-refunds"]
+    assert [warning.rule["name"] for warning in warnings_of(second.rules, KnownTopics({}, False))][-2:] == [
+        "demo-refunds",
+        "demo-refunds",
+    ]
     assert set(AuditEntry.objects.values_list("by", flat=True)) == {cast.BY}
+
+
+def test_what_operators_do_is_done_once_and_can_be_undone(settings: Settings) -> None:
+    settings.FOREBAY_REDIS_URL = "redis://127.0.0.1:1/0"  # where the state before it is asked for
+    cast.keys_ensure()
+    for _ in range(2):
+        operators.park()
+    operators.force_open()
+    operators.reset()
+    nothing_died = operators.plan_bulk_replay()
+    letter(topic="demo-pictures")
+    planned = [operators.plan_bulk_replay() for _ in range(2)]
+    for _ in range(2):
+        operators.resume()
+
+    kinds = list(Override.objects.order_by("pk").values_list("kind", "tenant"))
+    assert kinds == [("PARKED", "demo-edge"), ("FORCED_OPEN", ""), ("RESET", ""), ("RESUMED", "demo-edge")]
+    assert (nothing_died, planned) == (False, [True, True])
+    assert [bulk.planned_events for bulk in BulkReplay.objects.all()] == [1]
 
 
 def test_rules_for_everybody_are_never_made_for_want_of_its_tenants() -> None:
