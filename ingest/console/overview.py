@@ -135,7 +135,7 @@ def _tiles(live: Live, letters: int) -> list[Tile]:
         Tile("Delivery errors", _number(totals.error_ratio * 100), "%"),
         Tile("Queue", _number(totals.queue_ratio * 100), "% full"),
         Tile("Journal", _number(totals.journal_ratio * 100), "% full"),
-        Tile("Waiting in journals", f"{totals.pending_events:,}", "events"),
+        Tile("Waiting in journals", f"{totals.pending_events:,}", "event" if totals.pending_events == 1 else "events"),
         Tile("Rejected", _number(totals.rejected_events / 60), "/s"),
         Tile("Throttled", _number(totals.throttled_requests / 60), "requests/s"),
         Tile("Dead letters", f"{letters:,}", "open"),

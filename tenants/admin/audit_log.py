@@ -48,7 +48,7 @@ class WhatFilter(_Exactly, DropdownFilter):  # type: ignore[misc]  # as above
 
 
 class OfWhatFilter(_Exactly, TextFilter):  # type: ignore[misc]  # as above
-    title, parameter_name = "of what (its whole name)", "target"
+    title, parameter_name = "name of what it was done to", "target"
 
 
 @admin.register(AuditEntry)

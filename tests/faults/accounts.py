@@ -9,6 +9,7 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from tests.faults.conftest import BREAKER_OPEN_S
 from tests.faults.traffic import Client
 from tests.node import Node
 
@@ -72,8 +73,9 @@ def samples_of(node: Node, metric: str) -> list[Sample]:
     return [sample for family in families if family.name == metric for sample in family.samples]
 
 
-def seconds_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> float:
-    """How long it took until it came true: the time to heal. Fails the test at the deadline."""
+def seconds_until(condition: Callable[[], bool], deadline_s: float = BREAKER_OPEN_S + 60.0) -> float:
+    """How long it took until it came true: the time to heal, which a breaker that has just opened keeps waiting. Fails
+    the test at the deadline."""
     began_s = time.monotonic()
     while not condition():
         assert time.monotonic() < began_s + deadline_s, f"not healed after {deadline_s:.0f} s"
