@@ -69,7 +69,7 @@ def test_a_bad_record_is_a_dead_letter_that_is_edited_and_sent_again(shared_cons
     assert send(console, key, f"card declined {OVERSIZE_TEXT}") == http.HTTPStatus.ACCEPTED
     operator = console.as_("operator")
     operator.open(LIST)
-    operator.reads("MSG_SIZE_TOO_LARGE", "3 causes", reloading=True)
+    operator.reads("MSG_SIZE_TOO_LARGE", "TOPIC_AUTHORIZATION_FAILED", "causes", reloading=True)
     operator.picture("dead-letters")
     operator.open(f"{LIST}?text=declined+pay.charge&tenant=letters-acme")
     operator.reads("1 dead letter, 1 cause")
