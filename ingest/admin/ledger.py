@@ -34,20 +34,13 @@ class TotalsAdmin(ReadOnlyAdmin):
     empty_says = "A row comes with the first event of a tenant, some seconds after it was accepted or rejected."
 
     @admin.display(ordering="minute")
-    def time(self, row: LedgerTotals) -> str:
-        return f"{row.at:%Y-%m-%d %H:%M}"
+    def time(self, row: LedgerTotals) -> SafeString:
+        return format_html('<span class="fb-figure">{}</span>', f"{row.at:%Y-%m-%d %H:%M}")
 
 
 @admin.register(LedgerMinute)
 class LedgerMinuteAdmin(TotalsAdmin):
-    """One row for each journal, tenant and minute."""
-
-    list_display = (*TotalsAdmin.list_display, "short_journal")
-
-    @admin.display(description="journal")
-    def short_journal(self, row: LedgerMinute) -> SafeString:
-        """Enough of it to tell one from another; the row's own page has it whole."""
-        return format_html('<code title="{}">{}</code>', row.journal, row.journal[:8])
+    """One row for each journal, tenant and minute; the row's own page names the journal."""
 
 
 @admin.register(LedgerHour)

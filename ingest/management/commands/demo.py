@@ -18,6 +18,7 @@ from tenants.management.terminal import natural_number, one_line_errors
 SECONDS = 120
 SAY_EACH_S = 10.0
 _KEYS_KNOWN_WITHIN_S = 30.0
+_DEAD_WITHIN_S = 10.0
 
 
 class Command(BaseCommand):
@@ -68,8 +69,7 @@ class Command(BaseCommand):
             self._send(traffic, seconds)
         finally:
             operators.reset()
-        if operators.plan_bulk_replay():
-            self._say("a bulk replay of the pictures is planned; `demo --mend`, then start it")
+        self._plan_bulk_replay()
         self._end(traffic, url)
 
     def _rules_and_topic(self, topic: BrokenTopic) -> None:
@@ -102,6 +102,15 @@ class Command(BaseCommand):
             while not traffic.wait(min(SAY_EACH_S, seconds)):
                 self._say(f"{time.monotonic() - began_s:4.0f} s: {_in_words(traffic)}")
         traffic.stop()
+
+    def _plan_bulk_replay(self) -> None:
+        """A letter is written only some moments after Kafka has refused its record."""
+        deadline_s = time.monotonic() + _DEAD_WITHIN_S
+        while not operators.plan_bulk_replay():
+            if time.monotonic() > deadline_s:
+                return
+            time.sleep(0.5)
+        self._say("a bulk replay of the pictures is planned; `demo --mend`, then start it")
 
     def _end(self, traffic: Traffic, url: str) -> None:
         self._say(f"done: {_in_words(traffic)}\nNow look at")
