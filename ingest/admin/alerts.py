@@ -151,7 +151,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 def _page_about(incident: Incident) -> str:
     if incident.kind == Kind.TOPIC_PARKED:
         return reverse("console:topic", args=[incident.subject.partition(" of ")[0]])
-    if incident.kind == Kind.BREAKER_NOT_CLOSED:
+    if incident.kind in (Kind.BREAKER_NOT_CLOSED, Kind.TOPIC_BEHIND):
         is_of_topic, topic = incident.subject.startswith(_TOPIC), incident.subject.removeprefix(_TOPIC)
         return reverse("console:topic", args=[topic]) if is_of_topic else reverse("console:breakers")
     if incident.kind == Kind.DEAD_LETTERS_AGEING:

@@ -22,7 +22,7 @@ PERMISSION = "ingest.view_journalstate"
 SHOWN = 100
 _ALERTS = (
     *(Kind.BUFFER_FILLING, Kind.DISK_FILLING, Kind.JOURNAL_DAMAGED, Kind.WORKER_MISSING),
-    *(Kind.LEDGER_MISMATCH, Kind.REDIS_AWAY),
+    *(Kind.LEDGER_MISMATCH, Kind.TOPIC_BEHIND, Kind.REDIS_AWAY),
 )
 
 

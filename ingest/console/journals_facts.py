@@ -1,15 +1,17 @@
 """What the journals' page says of each worker, tenant and file, and what to do about it in a sentence. Pure."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from ingest.console.ages import age_in_words, age_of_minute
 from ingest.console.breakers_facts import moment
 from ingest.console.breakers_look import Look
+from ingest.dataplane.policy import UnusableTopic
 from ingest.heartbeats import WorkerStatus
 from ingest.journal_reports import JournalReport, JournalsReport
+from ingest.unusable_topics import in_words, what_to_do
 
 FULL_RATIO = 0.8
 DISK_FULL_RATIO = 0.9
@@ -73,8 +75,8 @@ class AsideRow(NamedTuple):
 
 def worker_rows(look: Look) -> list[WorkerRow]:
     """The missing first, then by name."""
-    missing = [_worker_row(one, look.last_words.get(one.name), look.wall_s, is_missing=True) for one in look.missing]
-    return [*missing, *(_worker_row(one, look.journals.get(one.name), look.wall_s) for one in look.heard)]
+    missing = [_worker_row(one, look.last_words.get(one.name), look, is_missing=True) for one in look.missing]
+    return [*missing, *(_worker_row(one, look.journals.get(one.name), look) for one in look.heard)]
 
 
 def tenant_rows(look: Look) -> list[TenantRow]:
@@ -121,28 +123,30 @@ def advice_about_lost(journal: str, node: str, *, is_closed: bool) -> Iterator[A
 
 
 def _worker_row(
-    status: WorkerStatus, told: JournalsReport | None, wall_s: float, *, is_missing: bool = False
+    status: WorkerStatus, told: JournalsReport | None, look: Look, *, is_missing: bool = False
 ) -> WorkerRow:
     journals = told.journals if told else ()
     minutes = [one.oldest_minute for one in journals if one.oldest_minute is not None]
     return WorkerRow(
         worker=status.name,
-        heard=f"{age_in_words(wall_s - status.seen_wall_s)} ago" if is_missing else "now",
+        heard=f"{age_in_words(look.wall_s - status.seen_wall_s)} ago" if is_missing else "now",
         is_missing=is_missing,
         journals=journals,
         used_bytes=status.journal_used_bytes,
         used_ratio=status.journal_used_bytes / status.journal_max_bytes if status.journal_max_bytes else 0.0,
         unsettled=sum(one.unsettled for one in journals),
         pending=status.journal_pending_events,
-        oldest=age_of_minute(min(minutes, default=None), wall_s),
+        oldest=age_of_minute(min(minutes, default=None), look.wall_s),
         fsync=told.fsync if told else "",
         disk_free_bytes=status.disk_free_bytes,
         disk_ratio=_disk_ratio(status),
-        advice=_about_worker(status, told, is_missing=is_missing),
+        advice=_about_worker(status, told, look.unusable, is_missing=is_missing),
     )
 
 
-def _about_worker(status: WorkerStatus, told: JournalsReport | None, *, is_missing: bool) -> Advice:
+def _about_worker(
+    status: WorkerStatus, told: JournalsReport | None, unusable: Mapping[str, UnusableTopic], *, is_missing: bool
+) -> Advice:
     """What is most urgent."""
     name = shlex.quote(told.journals[0].name) if told and told.journals else "NAME"
     if is_missing:
@@ -162,6 +166,12 @@ def _about_worker(status: WorkerStatus, told: JournalsReport | None, *, is_missi
         )
     if told and any(flow.parked for flow in told.flows):
         return Advice("Events are parked: resume them when their topic takes them.", "manage.py topic parked")
+    if stuck := sorted({flow.topic for flow in told.flows if flow.topic in unusable} if told else ()):
+        topic, more = unusable[stuck[0]], f" (and {len(stuck) - 1} more)" if len(stuck) > 1 else ""
+        return Advice(
+            f"Topic {topic.name}{more} cannot be used: {in_words(topic)}. {what_to_do(topic)} Its events then leave.",
+            f"manage.py journal show {name}",
+        )
     if status.journal_pending_events:
         return Advice("They leave by themselves, the oldest first. To look at them:", f"manage.py journal show {name}")
     return Advice("")

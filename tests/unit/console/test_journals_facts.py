@@ -6,7 +6,7 @@ import pytest
 
 from ingest.console.journals_facts import advice_about_lost, aside_rows, tenant_rows, worker_rows
 from ingest.journal_reports import FileReport, FlowReport, JournalReport, TenantReport
-from tests.unit.console.breaker_world import GIB, MINUTE, NOW_WALL_MS, Platform, journals, worker
+from tests.unit.console.breaker_world import GIB, MINUTE, NOW_WALL_MS, TOO_SMALL, Platform, journals, worker
 
 
 def test_a_worker_is_told_with_what_it_holds_and_for_how_long() -> None:
@@ -50,6 +50,20 @@ def test_each_trouble_of_a_worker_has_its_command(facts: dict[str, int], command
     (row,) = worker_rows(platform.look())
 
     assert row.advice.command == command
+
+
+def test_what_waits_for_a_topic_that_cannot_be_used_is_not_said_to_leave_by_itself() -> None:
+    flow = FlowReport("acme", "pictures", 5, MINUTE)
+    platform = Platform(
+        heard=[worker(1, journal_pending_events=5)], journals={"node-1/1": journals(flow)}, unusable=[TOO_SMALL]
+    )
+
+    (row,) = worker_rows(platform.look())
+
+    assert row.advice.text == (
+        "Topic pictures cannot be used: it takes 2,000 bytes at a time, and a batch has up to 1,000,000. Raise its"
+        " max.message.bytes, or lower FOREBAY_PRODUCER_BATCH_SIZE_BYTES on all nodes. Its events then leave."
+    )
 
 
 def test_who_has_parked_events_is_told_to_resume_them() -> None:
