@@ -1,5 +1,6 @@
 """Journals: what waits in them, for how long and whose it is, which files were set aside, and what to do about each."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -12,8 +13,7 @@ from django.utils import timezone
 from ingest.alerts.kinds import Kind
 from ingest.console.ages import age_in_words
 from ingest.console.breakers_look import look_now
-from ingest.console.breakers_topics import waiting_of
-from ingest.console.journals_facts import Advice, advice_about_lost, aside_rows, tenant_rows, worker_rows
+from ingest.console.journals_facts import Advice, advice_about_lost, aside_rows, behind_rows, tenant_rows, worker_rows
 from ingest.console.open_alerts import open_alerts
 from ingest.console.pages import console_page, render
 from ingest.models import JournalState
@@ -48,18 +48,25 @@ def journals_live(request: HttpRequest) -> HttpResponse:
 
 def _now() -> dict[str, Any]:
     look = look_now()
-    tenants, waiting = (tenant_rows(look), waiting_of(look)) if look else ([], [])
+    overdue_s = settings.FOREBAY_ALERT_BACKLOG_AGE_S
+    tenants, behind = (tenant_rows(look), behind_rows(look, overdue_s)) if look else ([], [])
     return {
         "look": look,
         "as_of": timezone.now(),
         "alerts": open_alerts(_ALERTS),
         "workers": worker_rows(look) if look else [],
         "tenants": tenants[:SHOWN],
-        "waiting": waiting[:SHOWN],
-        "more_waiting": max(0, len(waiting) - SHOWN) + (look.untold_flows if look else 0),
+        "behind": behind[:SHOWN],
+        "more_behind": max(0, len(behind) - SHOWN) + (look.untold_flows if look else 0),
         "aside": aside_rows(look) if look else [],
         "lost": lost_rows(),
+        "known": [] if look else _known_rows(),
     }
+
+
+def _known_rows() -> Sequence[JournalState]:
+    """What the database heard last, while no worker can be asked: those with most in them first."""
+    return JournalState.objects.filter(finished_at=None).order_by("-unsettled")[:SHOWN]
 
 
 def lost_rows() -> list[LostRow]:

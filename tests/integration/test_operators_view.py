@@ -186,7 +186,8 @@ def test_why_a_topic_cannot_be_used_is_on_every_page_that_shows_what_waits_for_i
 
     for name, shown in pages.items():
         assert "it takes 2,000 bytes at a time, and a batch has up to 1,000,000" in shown, name
-    assert "They leave by themselves" not in pages["journals"]
+    assert "They leave by themselves, the oldest first" not in pages["journals"]
+    assert f'href="{reverse("console:tenant", args=["acme"])}"' in pages["journals"]
     assert "Healthy" not in pages["overview"]
     assert "create it, allow" not in pages["topic"]
     assert Incident.objects.get(kind="topic_behind").subject == "topic pictures"
