@@ -1,6 +1,5 @@
 """Journals: what waits in them, for how long and whose it is, which files were set aside, and what to do about each."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from ingest.console.breakers_look import look_now
 from ingest.console.journals_facts import Advice, advice_about_lost, aside_rows, behind_rows, tenant_rows, worker_rows
 from ingest.console.open_alerts import open_alerts
 from ingest.console.pages import console_page, render
+from ingest.console.runbook import runbook_of
 from ingest.models import JournalState
 
 PERMISSION = "ingest.view_journalstate"
@@ -61,12 +61,13 @@ def _now() -> dict[str, Any]:
         "aside": aside_rows(look) if look else [],
         "lost": lost_rows(),
         "known": [] if look else _known_rows(),
+        "runbook": runbook_of(Kind.REDIS_AWAY),
     }
 
 
-def _known_rows() -> Sequence[JournalState]:
+def _known_rows() -> list[JournalState]:
     """What the database heard last, while no worker can be asked: those with most in them first."""
-    return JournalState.objects.filter(finished_at=None).order_by("-unsettled")[:SHOWN]
+    return list(JournalState.objects.filter(finished_at=None).order_by("-unsettled")[:SHOWN])
 
 
 def lost_rows() -> list[LostRow]:
