@@ -15,9 +15,10 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 
 from ingest import snapshot
-from ingest.dataplane.policy import SnapshotFormatError, TopicPolicy, load, read_header
+from ingest.dataplane.policy import SnapshotFormatError, load, read_header
 from ingest.dataplane.recent import BUSIEST_TENANTS
 from ingest.topic_watch import TopicWatch, Verifier
+from ingest.topics import Verified
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Builder:
         self._topics = TopicWatch(topics, now_s)
         self._names: list[str] = []
         self._former: list[str] = []
-        self._built_topics: tuple[TopicPolicy, ...] = ()
+        self._built_topics = Verified()
         self._built = (-1, -1)
         self._labelled: tuple[str, ...] = ()
         self._version = -1
@@ -48,7 +49,7 @@ class Builder:
             found = load(self._path.read_bytes())
         except (OSError, SnapshotFormatError):
             return
-        self._topics.verified = found.header.topics
+        self._topics.verified = Verified(found.header.topics, found.header.unusable)
         self._built, self._labelled = found.age_key, found.header.labelled_tenants
 
     def step(self) -> bool:
@@ -58,14 +59,14 @@ class Builder:
             version = snapshot.current_version()
             if version != self._version:
                 self._names, self._former = snapshot.topic_names(), snapshot.former_topic_names()
-            topics = self._topics.look(self._names, self._former)
+            verified = self._topics.look(self._names, self._former)
             self._is_database_away = False
-            if (version, topics) == (self._version, self._built_topics):
+            if (version, verified) == (self._version, self._built_topics):
                 return False
-            blob = snapshot.build(topics, [*self._labelled, *self._busiest()])
+            blob = snapshot.build(verified.topics, [*self._labelled, *self._busiest()], verified.unusable)
         except DatabaseError as error:
             return self._follow_others(error)
-        self._version, self._built_topics = version, topics
+        self._version, self._built_topics = version, verified
         self._write(blob)
         self._publish(blob)
         return True

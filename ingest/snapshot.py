@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from ingest.dataplane.policy import Header, KeyPolicy, OverridePolicy, TenantPolicy, TopicPolicy, dump
+from ingest.dataplane.policy import Header, KeyPolicy, OverridePolicy, TenantPolicy, TopicPolicy, UnusableTopic, dump
 from ingest.models import Override, RuleSet
 from ingest.rule_sets import live_rule_set, live_rules
 from ingest.rules.facts import Facts, policies_of
@@ -48,7 +48,9 @@ def _topics_of(rules: Sequence[Facts]) -> set[str]:
     return {policy.topic for policy in policies_of(rules) if policy.topic}
 
 
-def build(topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = ()) -> bytes:
+def build(
+    topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = (), unusable: tuple[UnusableTopic, ...] = ()
+) -> bytes:
     """The bytes of a snapshot of what is committed now. The version is read first: a write in between makes it older
     than its content, and it is built once more. `label_first` names tenants that should have a label in the metrics
     before all others, which follow by age until there are enough."""
@@ -71,6 +73,7 @@ def build(topics: tuple[TopicPolicy, ...], label_first: Sequence[str] = ()) -> b
         keys=len(keys),
         overrides=overrides,
         rules_version=published.number if published else 0,
+        unusable=unusable,
     )
     return dump(header, tenants, keys)
 

@@ -12,8 +12,7 @@ from typing import Protocol
 
 from django.conf import settings
 
-from ingest.dataplane.policy import TopicPolicy
-from ingest.topics import KafkaAway
+from ingest.topics import KafkaAway, Verified
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +25,23 @@ ANSWER_WITHIN_S = 0.3
 class Verifier(Protocol):
     """`ingest.topics.Topics`, as far as it is used here."""
 
-    def verify(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]: ...
+    def verify(self, names: list[str], former: list[str]) -> Verified: ...
 
 
 class TopicWatch:
     """Asks when the names have changed or it is time, one question at a time."""
 
     def __init__(self, topics: Verifier, now_s: Callable[[], float] = time.monotonic) -> None:
-        self.verified: tuple[TopicPolicy, ...] = ()
+        self.verified = Verified()
         self._topics = topics
         self._now_s = now_s
         self._asked: tuple[list[str], list[str]] = ([], [])
         self._ask_at_s = 0.0
         self._question: threading.Thread | None = None
 
-    def look(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]:
-        """Those of `names`, which should be there, and of `former`, which may be gone, that were verified last; blocks
-        for no longer than ANSWER_WITHIN_S."""
+    def look(self, names: list[str], former: list[str]) -> Verified:
+        """What was found last of `names`, which should be there, and of `former`, which may be gone; blocks for no
+        longer than ANSWER_WITHIN_S."""
         is_asking = self._question is not None and self._question.is_alive()
         if not is_asking and ((names, former) != self._asked or self._now_s() >= self._ask_at_s):
             self._asked = (names, former)
@@ -55,7 +54,7 @@ class TopicWatch:
         retry_s = RETRY_S
         try:
             self.verified = verified = self._topics.verify(names, former)
-            if {topic.name for topic in verified}.issuperset(names):
+            if {topic.name for topic in verified.topics}.issuperset(names):
                 retry_s = settings.FOREBAY_TOPIC_VERIFY_INTERVAL_S
         except KafkaAway as error:
             log.warning("Kafka does not answer, topics stay as they were verified: %s", error)

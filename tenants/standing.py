@@ -14,7 +14,8 @@ from tenants.quotas import Limit
 def used_of(client: Redis, limits: Sequence[Limit], wall_s: float) -> list[float]:
     """Of each limit what is taken of its burst, or of its day. One round trip; raises RedisError.
 
-    Events in what workers hold as leases count as taken: a quarter of a second's worth at most."""
+    What workers hold as leases counts as taken: of a rate a quarter of a second's worth at most, of a day a hundredth
+    of the whole quota in all of them together, which may be far more than what was sent."""
     pipe = client.pipeline(transaction=False)
     for limit in limits:
         if limit.is_daily:

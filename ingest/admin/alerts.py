@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet
@@ -15,14 +14,25 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 
 from ingest.alerts.incidents import incident_acknowledge
-from ingest.alerts.kinds import TITLES, Kind, runbook_link
+from ingest.alerts.kinds import TITLES, Kind
+from ingest.console.runbook import runbook_of
 from ingest.heartbeats import breaker_name
 from ingest.models import Incident, Notification
 from tenants.console import ReadOnlyAdmin, ReadOnlyInline, name_of
 
 _TOPIC = breaker_name("*").removesuffix("*")
-# What the journals' page shows more of.
-_JOURNALS = (Kind.BUFFER_FILLING, Kind.DISK_FILLING, Kind.JOURNAL_DAMAGED, Kind.WORKER_MISSING)
+_JOURNALS, _LETTERS = ("console:journals", "Journals"), ("admin:ingest_deadletter_changelist", "Dead letters by cause")
+# The page that shows most of what an alert is about; of all others the overview does.
+_PAGES: dict[str, tuple[str, str]] = {
+    Kind.BUFFER_FILLING: _JOURNALS,
+    Kind.DISK_FILLING: _JOURNALS,
+    Kind.JOURNAL_DAMAGED: _JOURNALS,
+    Kind.WORKER_MISSING: _JOURNALS,
+    Kind.BREAKER_NOT_CLOSED: ("console:breakers", "Breakers and topics"),
+    Kind.DELIVERY_ERRORS: _LETTERS,
+    Kind.DEAD_LETTERS_AGEING: _LETTERS,
+    Kind.LEDGER_MISMATCH: ("admin:ingest_ledgerminute_changelist", "Ledger"),
+}
 
 
 class IsOpen(admin.SimpleListFilter):
@@ -123,15 +133,14 @@ class IncidentAdmin(ReadOnlyAdmin):
 
     @admin.display
     def what_to_do(self, incident: Incident) -> str:
-        """A link where the runbook is on the web; a name where it is a file."""
-        link = runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind)
-        return format_html('<a href="{0}">{0}</a>', link) if "://" in link else link
+        """Its section of the runbook."""
+        return format_html('<a class="fb-link" href="{}">Runbook: {}</a>', runbook_of(incident.kind), incident.kind)
 
     @admin.display
     def where_to_look(self, incident: Incident) -> str:
         """The console's page that shows what it is about."""
-        link = _page_about(incident)
-        return format_html('<a href="{0}">{0}</a>', link)
+        link, name = _page_about(incident)
+        return format_html('<a class="fb-link" href="{}">{}</a>', link, name)
 
     @admin.action(description="Acknowledge: I am at it", permissions=["acknowledge"])
     def acknowledge(self, request: HttpRequest, incidents: QuerySet[Incident]) -> None:
@@ -148,12 +157,18 @@ class IncidentAdmin(ReadOnlyAdmin):
         return HttpResponseRedirect(reverse("admin:ingest_incident_change", args=[pk]))
 
 
-def _page_about(incident: Incident) -> str:
+def _page_about(incident: Incident) -> tuple[str, str]:
+    """Its address and its name."""
+    topic = _topic_of(incident)
+    if topic:
+        return reverse("console:topic", args=[topic]), f"Topic {topic}"
+    name, title = _PAGES.get(incident.kind, ("admin:index", "Overview"))
+    return reverse(name), title
+
+
+def _topic_of(incident: Incident) -> str:
     if incident.kind == Kind.TOPIC_PARKED:
-        return reverse("console:topic", args=[incident.subject.partition(" of ")[0]])
-    if incident.kind == Kind.BREAKER_NOT_CLOSED:
-        is_of_topic, topic = incident.subject.startswith(_TOPIC), incident.subject.removeprefix(_TOPIC)
-        return reverse("console:topic", args=[topic]) if is_of_topic else reverse("console:breakers")
-    if incident.kind == Kind.DEAD_LETTERS_AGEING:
-        return reverse("admin:ingest_deadletter_changelist")
-    return reverse("console:journals") if incident.kind in _JOURNALS else reverse("admin:index")
+        return incident.subject.partition(" of ")[0]
+    if incident.kind in (Kind.BREAKER_NOT_CLOSED, Kind.TOPIC_BEHIND) and incident.subject.startswith(_TOPIC):
+        return incident.subject.removeprefix(_TOPIC)
+    return ""

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ingest.alerts.kinds import Kind
-from ingest.heartbeats import BreakerStatus, WorkerStatus
+from ingest.dataplane.policy import UnusableTopic
+from ingest.heartbeats import BreakerStatus, WorkerStatus, breaker_name
+from ingest.journal_reports import FlowReport
+from ingest.unusable_topics import in_words, stuck_topics
 
 GIB = 1 << 30
 BREAKER_CLOSED = "CLOSED"
@@ -36,11 +39,13 @@ class Parked(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class RedisView:
-    """What Redis had to tell."""
+    """What Redis had to tell; `flows` by the worker that tells of them, `unusable` by the topic's name."""
 
     workers: Sequence[WorkerStatus] = ()
     parked: dict[tuple[str, str], Parked] = field(default_factory=dict)
     ledger: LedgerCheck = field(default_factory=LedgerCheck)
+    flows: dict[str, Sequence[FlowReport]] = field(default_factory=dict)
+    unusable: dict[str, UnusableTopic] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,7 @@ class Thresholds:
     worker_missing_s: float
     disk_ratio: float
     snapshot_behind_s: float
+    backlog_age_s: float
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ def findings(observed: Observed, thresholds: Thresholds) -> list[Finding]:
     for worker in living:
         found += _of_a_worker(worker, observed, thresholds)
     found += [*_of_nodes(living, thresholds), *_of_the_platform(living, thresholds), *_of_breakers(living)]
+    found += _of_backlogs(living, observed, thresholds)
     return [*found, *_of_parked(observed.redis.parked), *_of_the_ledger(observed.redis.ledger, observed.wall_s)]
 
 
@@ -184,6 +191,20 @@ def _of_parked(parked: dict[tuple[str, str], Parked]) -> Iterator[Finding]:
     for (tenant, topic), why in sorted(parked.items()):
         detail = f" ({why.detail})" if why.detail else ""
         yield Finding(Kind.TOPIC_PARKED, f"{topic} of {tenant}", f"{why.code}{detail}, {why.pending:,} events wait.")
+
+
+def _of_backlogs(living: Sequence[WorkerStatus], observed: Observed, thresholds: Thresholds) -> Iterator[Finding]:
+    if observed.redis is None:
+        return
+    told = observed.redis.flows
+    flows = [flow for worker in living for flow in told.get(worker.name, ())]
+    held = {breaker.name for worker in living for breaker in worker.breakers if breaker.state != BREAKER_CLOSED}
+    for one in stuck_topics(flows, observed.redis.unusable, held, observed.wall_s, thresholds.backlog_age_s):
+        if one.unusable:
+            why = f"It cannot be used, {in_words(one.unusable)}."
+        else:
+            why = f"The oldest has waited for over {thresholds.backlog_age_s:.0f} s, though its breaker is closed."
+        yield Finding(Kind.TOPIC_BEHIND, breaker_name(one.topic), f"{one.events:,} events wait. {why}")
 
 
 def _of_the_ledger(ledger: LedgerCheck, wall_s: float) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ class Kind(StrEnum):
     DELIVERY_ERRORS = "delivery_errors"
     LEDGER_MISMATCH = "ledger_mismatch"
     TOPIC_PARKED = "topic_parked"
+    TOPIC_BEHIND = "topic_behind"
     DEAD_LETTERS_AGEING = "dead_letters_ageing"
     WORKER_MISSING = "worker_missing"
     JOURNAL_DAMAGED = "journal_damaged"
@@ -29,6 +30,7 @@ TITLES = {
     Kind.DELIVERY_ERRORS: "Too many deliveries fail",
     Kind.LEDGER_MISMATCH: "The ledger does not add up",
     Kind.TOPIC_PARKED: "A topic is parked",
+    Kind.TOPIC_BEHIND: "Events for a topic do not leave in time",
     Kind.DEAD_LETTERS_AGEING: "Dead letters wait for somebody",
     Kind.WORKER_MISSING: "A worker is missing",
     Kind.JOURNAL_DAMAGED: "A journal is damaged",
@@ -38,7 +40,9 @@ TITLES = {
     Kind.ALERTS_UNWATCHED: "Nobody evaluates the alerts",
 }
 # Nothing is lost by these before the morning; everything else wakes somebody.
-CAN_WAIT = frozenset({Kind.PRODUCE_SLOW, Kind.DELIVERY_ERRORS, Kind.TOPIC_PARKED, Kind.DEAD_LETTERS_AGEING})
+CAN_WAIT = frozenset(
+    {Kind.PRODUCE_SLOW, Kind.DELIVERY_ERRORS, Kind.TOPIC_PARKED, Kind.TOPIC_BEHIND, Kind.DEAD_LETTERS_AGEING}
+)
 # Wall-clock time in seconds of the last evaluation that got to its end; the supervisors read it.
 EVALUATED = "forebay:alerts:evaluated"
 # Kind -> how many incidents are open, for the workers, which show it as a metric.

@@ -14,7 +14,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from ingest.alerts.conditions import LedgerCheck, Observed, Parked, RedisView, Thresholds
+from ingest.console.topics_known import newest_header
 from ingest.heartbeats import workers
+from ingest.journal_reports import read_journals
 from ingest.models import DeadLetter, LetterStatus
 from tenants.models import ControlPlaneVersion
 
@@ -48,6 +50,7 @@ def thresholds() -> Thresholds:
         worker_missing_s=settings.FOREBAY_ALERT_WORKER_MISSING_S,
         disk_ratio=settings.FOREBAY_ALERT_DISK_RATIO,
         snapshot_behind_s=settings.FOREBAY_ALERT_SNAPSHOT_BEHIND_S,
+        backlog_age_s=settings.FOREBAY_ALERT_BACKLOG_AGE_S,
     )
 
 
@@ -60,8 +63,11 @@ def _ask(client: redis.Redis) -> RedisView | None:
     try:
         parked = cast(dict[bytes, bytes], client.hgetall(PARKED))
         ledger = cast(bytes | None, client.get(LEDGER_CHECK))
+        header = newest_header(client)
         return RedisView(
             workers=workers(client),
+            flows={name: report.flows for name, report in read_journals(client).items()},
+            unusable={topic.name: topic for topic in header.unusable} if header else {},
             parked={_tenant_and_topic(name): _read(entry, Parked) for name, entry in parked.items()},
             ledger=_read(ledger, LedgerCheck) if ledger else LedgerCheck(),
         )

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from redis import Redis, RedisError
@@ -13,7 +13,7 @@ from ingest.console.breakers_moves import Move, fresh_moves
 from ingest.console.live import MISSING_AFTER_S
 from ingest.console.topics_known import newest_header
 from ingest.dataplane.breaker import State
-from ingest.dataplane.policy import Header
+from ingest.dataplane.policy import Header, UnusableTopic
 from ingest.heartbeats import WorkerStatus, workers
 from ingest.journal_reports import FlowReport, JournalsReport, read_journals
 from ingest.parked import ParkedEntry, read_parked
@@ -32,7 +32,7 @@ class Backlog(NamedTuple):
 
 class Look(NamedTuple):
     """What Redis had to tell; the reports are of the workers that were heard, `last_words` of the missing.
-    `partitions` are those of the topics that the builder has seen in the cluster."""
+    `partitions` are those of the topics that the builder has verified, `unusable` those that it could not."""
 
     wall_s: float
     heard: Sequence[WorkerStatus]
@@ -46,6 +46,7 @@ class Look(NamedTuple):
     header: Header | None
     partitions: dict[str, int]
     fresh: Sequence[Move]
+    unusable: Mapping[str, UnusableTopic]
 
     def standing(self, topic: str) -> SharedStanding:
         """Where a breaker stands for all; one that never moved is closed."""
@@ -97,6 +98,7 @@ def look(client: Redis, wall_s: float) -> Look:
         header=header,
         partitions={topic.name: topic.partitions for topic in header.topics} if header else {},
         fresh=fresh_moves(client),
+        unusable={topic.name: topic for topic in header.unusable} if header else {},
     )
 
 

@@ -9,7 +9,9 @@ from ingest.console.ages import age_of_minute
 from ingest.console.breakers_facts import moment, since_of
 from ingest.console.breakers_look import Backlog, Look
 from ingest.dataplane.breaker import State
+from ingest.dataplane.policy import UnusableTopic
 from ingest.parked import ParkedEntry
+from ingest.unusable_topics import in_words, what_to_do
 
 
 class _OfTopic(Protocol):
@@ -22,10 +24,11 @@ T = TypeVar("T", bound=_OfTopic)
 
 class TopicRow(NamedTuple):
     """One topic in the list; `known` and `failed` are of all its windows. Without `partitions` the builder has
-    not seen it in the cluster."""
+    not verified it, `unusable` says why as far as that is known."""
 
     topic: str
     partitions: int | None
+    unusable: UnusableTopic | None
     state: State
     since: datetime | None
     why: str
@@ -41,6 +44,16 @@ class TopicRow(NamedTuple):
         """Whether an operator may pass over it."""
         return self.state is State.CLOSED and not self.parked and not self.events and self.partitions is not None
 
+    @property
+    def cannot_be_used(self) -> str:
+        """Why, part of a sentence; empty where it is not known."""
+        return in_words(self.unusable) if self.unusable else ""
+
+    @property
+    def what_to_do(self) -> str:
+        """About that."""
+        return what_to_do(self.unusable) if self.unusable else ""
+
 
 class Waiting(NamedTuple):
     """A tenant's events for a topic that wait, and what for."""
@@ -55,10 +68,12 @@ class Waiting(NamedTuple):
 
 
 def topic_rows(look: Look, asked: str = "") -> list[TopicRow]:
-    """All that the cluster, a breaker or a backlog knows, with `asked` in the name; those in trouble first."""
+    """All that the cluster, a rule, a breaker or a backlog knows, with `asked` in the name; those in trouble first."""
     behind, parked = _by_topic(look.backlogs), _by_topic(look.parked)
     windows = _by_topic(one for report in look.breakers.values() for one in report.breakers)
-    names = {name for name in {*look.partitions, *look.standings, *behind, *parked} if name and asked in name}
+    routed = {rule.topic for rule in look.header.rules} & set(look.unusable) if look.header else set()
+    known = {*look.partitions, *routed, *look.standings, *behind, *parked}
+    names = {name for name in known if name and asked in name}
     rows = []
     for name in names:
         standing, waiting = look.standing(name), behind[name]
@@ -66,6 +81,7 @@ def topic_rows(look: Look, asked: str = "") -> list[TopicRow]:
         row = TopicRow(
             topic=name,
             partitions=look.partitions.get(name),
+            unusable=look.unusable.get(name),
             state=standing.state,
             since=since_of(standing),
             why=standing.cause if standing.state is not State.CLOSED else "",
@@ -105,6 +121,8 @@ def _why(one: Backlog, look: Look) -> str:
     for whose, standing in (("the cluster's", look.standing("")), ("its topic's", look.standing(one.topic))):
         if standing.state not in (State.CLOSED, State.DISABLED):
             return f"{whose} breaker is {standing.state}"
+    if one.topic in look.unusable:
+        return f"the topic cannot be used: {in_words(look.unusable[one.topic])}"
     if look.header and one.topic not in look.partitions:
         return "the topic has not been seen in the cluster"
     return "it is on its way out, the oldest first"

@@ -12,17 +12,17 @@ from django.utils import timezone
 from ingest.alerts.kinds import Kind
 from ingest.console.ages import age_in_words
 from ingest.console.breakers_look import look_now
-from ingest.console.breakers_topics import waiting_of
-from ingest.console.journals_facts import Advice, advice_about_lost, aside_rows, tenant_rows, worker_rows
+from ingest.console.journals_facts import Advice, advice_about_lost, aside_rows, behind_rows, tenant_rows, worker_rows
 from ingest.console.open_alerts import open_alerts
 from ingest.console.pages import console_page, render
+from ingest.console.runbook import runbook_of
 from ingest.models import JournalState
 
 PERMISSION = "ingest.view_journalstate"
 SHOWN = 100
 _ALERTS = (
     *(Kind.BUFFER_FILLING, Kind.DISK_FILLING, Kind.JOURNAL_DAMAGED, Kind.WORKER_MISSING),
-    *(Kind.LEDGER_MISMATCH, Kind.REDIS_AWAY),
+    *(Kind.LEDGER_MISMATCH, Kind.TOPIC_BEHIND, Kind.REDIS_AWAY),
 )
 
 
@@ -48,18 +48,26 @@ def journals_live(request: HttpRequest) -> HttpResponse:
 
 def _now() -> dict[str, Any]:
     look = look_now()
-    tenants, waiting = (tenant_rows(look), waiting_of(look)) if look else ([], [])
+    overdue_s = settings.FOREBAY_ALERT_BACKLOG_AGE_S
+    tenants, behind = (tenant_rows(look), behind_rows(look, overdue_s)) if look else ([], [])
     return {
         "look": look,
         "as_of": timezone.now(),
         "alerts": open_alerts(_ALERTS),
         "workers": worker_rows(look) if look else [],
         "tenants": tenants[:SHOWN],
-        "waiting": waiting[:SHOWN],
-        "more_waiting": max(0, len(waiting) - SHOWN) + (look.untold_flows if look else 0),
+        "behind": behind[:SHOWN],
+        "more_behind": max(0, len(behind) - SHOWN) + (look.untold_flows if look else 0),
         "aside": aside_rows(look) if look else [],
         "lost": lost_rows(),
+        "known": [] if look else _known_rows(),
+        "runbook": runbook_of(Kind.REDIS_AWAY),
     }
+
+
+def _known_rows() -> list[JournalState]:
+    """What the database heard last, while no worker can be asked: those with most in them first."""
+    return list(JournalState.objects.filter(finished_at=None).order_by("-unsettled")[:SHOWN])
 
 
 def lost_rows() -> list[LostRow]:

@@ -1,18 +1,23 @@
 """How all workers together are right now, as they say in Redis: one look for every page that shows it."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, cast
 
 import msgspec
+from django.conf import settings
 from redis import Redis
 
 from ingest.alerts.kinds import EVALUATED
 from ingest.breaker_store import SharedStanding, standings
+from ingest.console.topics_known import newest_header
+from ingest.dataplane.breaker import State
 from ingest.dataplane.last_minute import percentile_ms
-from ingest.heartbeats import WorkerStatus, workers
+from ingest.heartbeats import WorkerStatus, breaker_name, workers
+from ingest.journal_reports import read_journals
 from ingest.parked import ParkedEntry, read_parked
 from ingest.tenant_minutes import Limited, busiest, limited
+from ingest.unusable_topics import Stuck, stuck_topics
 
 # A worker speaks once a second; one that was not heard for so long is missing, or Redis was away for it.
 MISSING_AFTER_S = 10.0
@@ -54,6 +59,7 @@ class Live(NamedTuple):
     busiest: Sequence[tuple[str, float]]
     limited: Sequence[Limited]
     alerts_evaluated_wall_s: float | None
+    stuck: Sequence[Stuck] = ()
 
 
 def look(client: Redis, wall_s: float) -> Live:
@@ -62,16 +68,29 @@ def look(client: Redis, wall_s: float) -> Live:
     missing = [one for one in known if wall_s - one.seen_wall_s > MISSING_AFTER_S]
     heard = [one for one in known if one not in missing]
     evaluated = cast(bytes | None, client.get(EVALUATED))
+    places = standings(client)
     return Live(
         wall_s,
         totals_of(heard),
         heard,
         missing,
-        standings(client),
+        places,
         read_parked(client),
         busiest(client, wall_s=wall_s),
         limited(client, wall_s=wall_s),
         float(evaluated) if evaluated else None,
+        _stuck(client, {one.name for one in heard}, places, wall_s),
+    )
+
+
+def _stuck(client: Redis, heard: Collection[str], places: Sequence[SharedStanding], wall_s: float) -> list[Stuck]:
+    header = newest_header(client)
+    return stuck_topics(
+        [flow for name, told in read_journals(client).items() if name in heard for flow in told.flows],
+        {topic.name: topic for topic in header.unusable} if header else {},
+        {breaker_name(place.topic) for place in places if place.state is not State.CLOSED},
+        wall_s,
+        settings.FOREBAY_ALERT_BACKLOG_AGE_S,
     )
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from django.conf import settings
-
-from ingest.alerts.kinds import TITLES, Kind, runbook_link
+from ingest.alerts.kinds import TITLES, Kind
+from ingest.console.runbook import runbook_of
 from ingest.models import Incident
 
 
@@ -20,6 +19,4 @@ class OpenAlert(NamedTuple):
 def open_alerts(kinds: Collection[Kind]) -> list[OpenAlert]:
     """Those of these kinds, newest first."""
     found = Incident.objects.filter(ended_at=None, kind__in=kinds).order_by("-opened_at")
-    return [
-        OpenAlert(one, TITLES[Kind(one.kind)], runbook_link(settings.FOREBAY_RUNBOOK_URL, one.kind)) for one in found
-    ]
+    return [OpenAlert(one, TITLES[Kind(one.kind)], runbook_of(one.kind)) for one in found]

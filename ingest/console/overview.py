@@ -14,11 +14,12 @@ from django.shortcuts import render as render_part
 from django.utils import timezone
 from redis import RedisError
 
-from ingest.alerts.kinds import TITLES, Kind, runbook_link
+from ingest.alerts.kinds import TITLES, Kind
 from ingest.console.charts import Chart, Times, Values, chart
 from ingest.console.live import Live, look
 from ingest.console.pages import console_page, render
 from ingest.console.problems import problems_of
+from ingest.console.runbook import runbook_of
 from ingest.dataplane.breaker import State
 from ingest.dead_letters.selection import OPEN, letters_by_cause
 from ingest.models import DeadLetter, Incident, PlatformMinute
@@ -103,7 +104,7 @@ def _shown(alerts: Sequence[Incident]) -> Shown:
         {
             "row": incident,
             "title": TITLES[Kind(incident.kind)] if incident.kind in TITLES else incident.kind,
-            "runbook": runbook_link(settings.FOREBAY_RUNBOOK_URL, incident.kind),
+            "runbook": runbook_of(incident.kind),
         }
         for incident in alerts[:ROWS_SHOWN]
     ]

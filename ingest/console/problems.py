@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ingest.alerts.kinds import CAN_WAIT, TITLES, Kind
+from ingest.console.ages import age_of_minute
 from ingest.console.live import Live
 from ingest.dataplane.breaker import State
 from ingest.models import Incident
+from ingest.unusable_topics import in_words, what_to_do
 
 _FULL_RATIO = 0.8
 # What these alert of is seen here as it is now, or can wait for the morning.
@@ -37,7 +39,7 @@ def problems_of(live: Live | None, alerts: Iterable[Incident], unwatched_s: floa
     alerted = list(_alerted(alerts))
     if live is None:
         return [REDIS_AWAY, *alerted]
-    told = (_kafka(live), _workers(live), _topics(live), _buffers(live), _unwatched(live, unwatched_s))
+    told = (_kafka(live), _workers(live), _topics(live), _stuck(live), _buffers(live), _unwatched(live, unwatched_s))
     return [*(problem for problems in told for problem in problems), *alerted]
 
 
@@ -57,11 +59,21 @@ def _kafka(live: Live) -> Iterator[Problem]:
 
 def _silence(live: Live) -> Iterator[Problem]:
     """A breaker needs some failed calls before it opens; a few events may wait for Kafka long before that."""
-    waiting = live.totals.pending_events - sum(parked.pending for parked in live.parked)
-    if waiting > 0 and not live.totals.delivered_events:
+    waiting = _waiting_for_kafka(live)
+    if _is_silent(live):
         wait = "1 event waits" if waiting == 1 else f"{waiting:,} events wait"
         text = f"has acknowledged nothing in the last minute, and {wait}."
         yield Problem("Kafka", text, "console:journals")
+
+
+def _is_silent(live: Live) -> bool:
+    return _waiting_for_kafka(live) > 0 and not live.totals.delivered_events
+
+
+def _waiting_for_kafka(live: Live) -> int:
+    """Not what waits for an operator, or for a topic that cannot be used."""
+    for_others = sum(parked.pending for parked in live.parked) + sum(one.events for one in live.stuck if one.unusable)
+    return live.totals.pending_events - for_others
 
 
 def _workers(live: Live) -> Iterator[Problem]:
@@ -78,6 +90,18 @@ def _topics(live: Live) -> Iterator[Problem]:
     for parked in live.parked:
         text = f"is parked for {parked.tenant}, {parked.pending:,} events wait: {parked.code} {parked.detail}"
         yield Problem(f"Topic {parked.topic}", text, "console:breakers", _moment(parked.since_wall_ms))
+
+
+def _stuck(live: Live) -> Iterator[Problem]:
+    for stuck in live.stuck:
+        wait = "1 event waits" if stuck.events == 1 else f"{stuck.events:,} events wait"
+        oldest = age_of_minute(stuck.oldest_minute, live.wall_s)
+        if stuck.unusable:
+            why = f"{in_words(stuck.unusable)}. {what_to_do(stuck.unusable)}"
+            yield Problem(f"Topic {stuck.topic}", f"cannot be used, {wait}: {why}", "console:breakers")
+        elif not _is_silent(live):  # which says it of all of them
+            text = f"is behind though its breaker is closed: {wait}, the oldest for {oldest}."
+            yield Problem(f"Topic {stuck.topic}", text, "console:breakers")
 
 
 def _buffers(live: Live) -> Iterator[Problem]:

@@ -23,7 +23,7 @@ from ingest.rule_sets import (
 )
 from ingest.rules.changes import changes_between
 from ingest.rules.facts import digest_of
-from ingest.rules.known_topics import topics_of_cluster
+from ingest.rules.known_topics import named_topics, topics_of_cluster
 from ingest.rules.warnings import warnings_of
 from tenants.console import name_of
 
@@ -59,7 +59,7 @@ def publish(request: HttpRequest) -> HttpResponse:
             "title": f"Publish version {number + 1}",
             "button": f"Publish version {number + 1}",
             "changes": changes,
-            "warnings": warnings_of(draft, topics_of_cluster()) if changes else [],
+            "warnings": warnings_of(draft, topics_of_cluster(named_topics(draft))) if changes else [],
             "nothing": "" if changes else "The draft is what is live: there is nothing to publish.",
         }
 
@@ -89,7 +89,7 @@ def roll_back(request: HttpRequest, number: int) -> HttpResponse:
             "changes": changes,
             "restored": restored,
             "lost": changes_between(before, draft_rules()),
-            "warnings": warnings_of(restored.rules, topics_of_cluster()) if changes else [],
+            "warnings": warnings_of(restored.rules, topics_of_cluster(named_topics(restored.rules))) if changes else [],
             "nothing": ""
             if changes
             else f"Version {number} has the rules that are live: there is nothing to roll back.",

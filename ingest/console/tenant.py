@@ -96,16 +96,16 @@ def _live(tenant: Tenant) -> dict[str, Any]:
             "rejections": _rejections(tenant, hour["total"]["rejected"], day["total"]["rejected"]),
             "keeps_samples": tenant.plan.quarantine != Quarantine.OFF,
             "as_of": timezone.now(),
-            **_of_redis(client, tenant, wall_s),
+            **_of_redis(client, tenant, wall_s, day["total"]["received"]),
         }
 
 
-def _of_redis(client: Redis, tenant: Tenant, wall_s: float) -> dict[str, Any]:
+def _of_redis(client: Redis, tenant: Tenant, wall_s: float, received_today: int) -> dict[str, Any]:
     """What nobody knows while Redis is away."""
     try:
         return {
             "is_redis_there": True,
-            "meters": meters_of(client, tenant, wall_s),
+            "meters": meters_of(client, tenant, wall_s, received_today),
             "refusals": refusals_of(client, tenant.name, wall_s),
             "parked": [entry for entry in read_parked(client) if entry.tenant == tenant.name],
         }

@@ -52,7 +52,8 @@ class Refusals(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What the list shows of one tenant. Without Redis the figures are None."""
+    """What the list shows of one tenant. Without Redis the figures are None. `day` is what the quota's counter has: up
+    to a hundredth of the quota more than was sent, for workers hold that; the ledger would be read for too long."""
 
     tenant: Tenant
     active_keys: int
@@ -71,8 +72,9 @@ def rows_of(client: Redis | None, tenants: Sequence[Tenant], keys: dict[int, int
     return [_row(tenant, keys.get(tenant.pk, 0), rates[tenant.name], used.get(tenant.name)) for tenant in tenants]
 
 
-def meters_of(client: Redis, tenant: Tenant, wall_s: float) -> list[Meter]:
-    """Of each limit; of a rate both what came in the last minute and what is taken of the burst now."""
+def meters_of(client: Redis, tenant: Tenant, wall_s: float, received_today: int) -> list[Meter]:
+    """Of each limit; of a rate both what came in the last minute and what is taken of the burst now; of a day
+    `received_today`, the ledger's count of what the quota charges."""
     limits = _limits(tenant)
     used = used_of(client, limits, wall_s)
     meters = []
@@ -82,7 +84,7 @@ def meters_of(client: Redis, tenant: Tenant, wall_s: float) -> list[Meter]:
             rate = sent(client, [tenant.name], wall_s)[tenant.name]
             meters.append(Meter("events/s", rate, limit.limit, "accepted in the last whole minute"))
         if limit.is_daily:
-            meters.append(Meter(unit, taken, limit.limit, "since midnight UTC"))
+            meters.append(Meter(unit, received_today, limit.limit, _of_day(taken - received_today)))
         else:
             note = f"taken now; refills with {limit.limit:,} {unit}, and at 100 % requests get a 429"
             meters.append(Meter(f"burst of {unit.removesuffix('/s')}", taken, limit.burst, note))
@@ -94,6 +96,12 @@ def refusals_of(client: Redis, tenant: str, wall_s: float) -> list[Refusals]:
     now = {row.limit: row.requests for row in limited(client, tenant, wall_s=wall_s)}
     day = {row.limit: row.requests for row in limited_hours(client, tenant, wall_s=wall_s)}
     return [Refusals(limit, now.get(limit, 0), day.get(limit, 0)) for limit in _in_order(now, day)]
+
+
+def _of_day(held: float) -> str:
+    """Workers take the day's quota in slices ahead of what is sent, and hand them back when the tenant is idle."""
+    note = "accepted or rejected since midnight UTC"
+    return f"{note}; workers hold {held:,.0f} more for what comes next" if held >= 1 else note
 
 
 def _in_order(now: dict[str, int], day: dict[str, int]) -> Iterable[str]:

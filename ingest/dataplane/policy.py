@@ -84,6 +84,17 @@ class TopicPolicy(msgspec.Struct, frozen=True, array_like=True):
     event_max_bytes: int
 
 
+class UnusableTopic(msgspec.Struct, frozen=True, array_like=True):
+    """A topic to which events are routed and to which nothing is produced. `reason` is one of `ingest.unusable_topics`,
+    `detail` what Kafka said; the sizes are known of a topic that takes less than a batch."""
+
+    name: str
+    reason: str
+    detail: str = ""
+    takes_bytes: int = 0
+    batch_bytes: int = 0
+
+
 class OverridePolicy(msgspec.Struct, frozen=True, array_like=True):
     """The newest word of an operator about one place: the cluster's breaker (no topic), a topic's, or whether a
     tenant's events for a topic are parked. `number` grows with each word: no clock says what is new."""
@@ -111,6 +122,7 @@ class Header(msgspec.Struct, frozen=True):
     format: int = FORMAT
     overrides: tuple[OverridePolicy, ...] = ()
     rules_version: int = 0
+    unusable: tuple[UnusableTopic, ...] = ()
 
     @property
     def age_key(self) -> tuple[int, int]:

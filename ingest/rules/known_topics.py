@@ -3,13 +3,14 @@
 Control plane; the console and the commands, never the event path.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from django.conf import settings
 
 from ingest.console.topics_known import newest_header
-from ingest.dataplane.policy import TopicPolicy
+from ingest.dataplane.policy import Header, TopicPolicy, UnusableTopic
 from ingest.rules.facts import Facts
 from ingest.shared_redis import shared_redis
 from ingest.topics import KafkaAway, Topics
@@ -19,38 +20,57 @@ _ANSWER_WITHIN_S = 2.0
 
 
 class KnownTopics(NamedTuple):
-    """`is_all` says that the cluster has no others; else these are what the builder has verified."""
+    """`is_all` says that the cluster has no others; else these are what the builder has verified. `unusable` are those
+    to which nothing would be produced, as far as their reason is known."""
 
     partitions: Mapping[str, int]
     is_all: bool
+    unusable: Mapping[str, UnusableTopic] = MappingProxyType({})
 
 
 def verified_topics() -> dict[str, TopicPolicy]:
     """Of the newest snapshot of any node, or of this one while Redis is away; empty where there is none."""
-    with shared_redis() as client:
-        header = newest_header(client)
+    header = _newest_header()
     return {topic.name: topic for topic in header.topics} if header else {}
 
 
 def topics_for(rules: Iterable[Facts]) -> dict[str, TopicPolicy]:
     """Where these would send: what is verified, and what the cluster has that would be, as soon as they are live."""
     known = verified_topics()
-    unknown = {rule["topic"] for rule in rules if rule["enabled"] and rule["topic"]} - set(known)
+    unknown = named_topics(rules) - set(known)
     if unknown:
-        there = topics_of_cluster().partitions
+        there = topics_of_cluster(unknown)
+        usable = unknown & (set(there.partitions) - set(there.unusable))
         most_bytes = settings.FOREBAY_EVENT_MAX_BYTES
-        known |= {name: TopicPolicy(name, there[name], most_bytes) for name in unknown if name in there}
+        known |= {name: TopicPolicy(name, there.partitions[name], most_bytes) for name in usable}
     return known
 
 
 def topics_of_snapshot() -> KnownTopics:
     """What workers produce to right now."""
-    return KnownTopics({name: topic.partitions for name, topic in verified_topics().items()}, is_all=False)
+    header = _newest_header()
+    if header is None:
+        return KnownTopics({}, is_all=False)
+    partitions = {topic.name: topic.partitions for topic in header.topics}
+    return KnownTopics(partitions, is_all=False, unusable={topic.name: topic for topic in header.unusable})
 
 
-def topics_of_cluster() -> KnownTopics:
-    """Asks the cluster, for 2 s at most; the snapshot's where it does not answer."""
+def topics_of_cluster(names: Collection[str]) -> KnownTopics:
+    """Asks the cluster what it has and whether `names` can be used, for 2 s a question at most; the snapshot's where it
+    does not answer."""
+    topics = Topics(_ANSWER_WITHIN_S)
     try:
-        return KnownTopics(Topics(_ANSWER_WITHIN_S).partition_counts(), is_all=True)
+        counts = topics.partition_counts()
     except KafkaAway:
         return topics_of_snapshot()
+    return KnownTopics(counts, is_all=True, unusable={one.name: one for one in topics.unusable(names, counts)})
+
+
+def named_topics(rules: Iterable[Facts]) -> set[str]:
+    """Where those that are enabled send."""
+    return {rule["topic"] for rule in rules if rule["enabled"] and rule["topic"]}
+
+
+def _newest_header() -> Header | None:
+    with shared_redis() as client:
+        return newest_header(client)

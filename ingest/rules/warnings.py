@@ -13,6 +13,7 @@ from django.conf import settings
 from ingest.models import LEVELS
 from ingest.rules.facts import Facts
 from ingest.rules.known_topics import KnownTopics
+from ingest.unusable_topics import Reason, in_words, what_to_do
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -50,11 +51,15 @@ def _warnings_of(rule: Facts, earlier: Sequence[Facts], topics: KnownTopics) -> 
         return
     if "timestamp" in rule["key"]:
         yield RuleWarning(rule, "timestamp key", "keys on the timestamp: all events of a moment go to one partition.")
-    if rule["topic"] not in topics.partitions:
+    if rule["topic"] not in topics.partitions or rule["topic"] in topics.unusable:
         yield RuleWarning(rule, "topic", _about_topic(rule["topic"], topics))
 
 
 def _about_topic(topic: str, topics: KnownTopics) -> str:
+    unusable = topics.unusable.get(topic)
+    if unusable and (unusable.reason != Reason.ABSENT or not topics.is_all):
+        why, cure = in_words(unusable), what_to_do(unusable)
+        return f"goes to {topic}, which cannot be used, so that its events wait in the journal: {why}. {cure}"
     if not topics.is_all:
         return f"goes to {topic}, which is not verified: the builder looks for it as soon as the rules are live."
     if settings.FOREBAY_TOPIC_CREATE:

@@ -27,6 +27,7 @@ _NAVIGATION = [
             _entry("Alerts", "notifications", "admin:ingest_incident_changelist", "ingest.view_incident"),
             _entry("Breakers and topics", "electric_bolt", "console:breakers", "ingest.view_override"),
             _entry("Journals", "inventory_2", "console:journals", "ingest.view_journalstate"),
+            _entry("Runbook", "menu_book", "console:runbook", "ingest.view_incident"),
         ],
     },
     {

@@ -13,6 +13,7 @@ _PAGES = (
     "/admin/",
     "/admin/breakers/",
     "/admin/journals/",
+    "/admin/runbook/",
     "/admin/rules/",
     "/admin/ingest/incident/",
     "/admin/ingest/deadletter/",

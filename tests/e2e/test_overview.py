@@ -25,3 +25,6 @@ def test_the_overview_says_that_all_is_well_and_follows_what_comes_in(shared_con
 
     viewer.reads("10 /s")  # 600 in the last minute, without anybody reloading
     viewer.picture("overview")
+    viewer.open("/admin/runbook/#topic_behind")
+    viewer.reads("topic_behind", "The builder looks at it again every 5 s")
+    viewer.picture("runbook")

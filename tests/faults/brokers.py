@@ -70,12 +70,19 @@ class BreakableKafka:
 @contextmanager
 def writing_denied(bootstrap: str, topic: str) -> Iterator[None]:
     """Nobody may write to the topic; everybody may read it and ask about it."""
+    with only_allowed(bootstrap, topic, AclOperation.READ, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS):
+        yield
+
+
+@contextmanager
+def only_allowed(bootstrap: str, topic: str, *operations: AclOperation) -> Iterator[None]:
+    """Everybody may do this to the topic and nothing else; what it implies too, as reading implies describing."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     allowed = [
         AclBinding(
             ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:*", "*", operation, AclPermissionType.ALLOW
         )
-        for operation in (AclOperation.READ, AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
+        for operation in operations
     ]
     _wait_for(admin.create_acls(allowed, request_timeout=_ADMIN_TIMEOUT_S))
     try:

@@ -10,6 +10,7 @@ from redis import Redis
 
 from ingest.builder import PUBLISHED, Builder
 from ingest.dataplane.policy import Snapshot, TopicPolicy, load
+from ingest.topics import Verified
 from tenants import services
 from tenants.models import Plan, Tenant
 
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Cluster:
-    def verify(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]:
-        return tuple(TopicPolicy(name, 12, 1 << 20) for name in (*names, *former))
+    def verify(self, names: list[str], former: list[str]) -> Verified:
+        return Verified(tuple(TopicPolicy(name, 12, 1 << 20) for name in (*names, *former)))
 
 
 class NodeBuilder:

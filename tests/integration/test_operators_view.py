@@ -19,12 +19,15 @@ from ingest.breaker_reports import breakers_report
 from ingest.builder import PUBLISHED
 from ingest.console.history import breaker_transitions_copy
 from ingest.dataplane.breaker import BreakerLimits
-from ingest.dataplane.policy import Header, TopicPolicy, dump
-from ingest.heartbeats import BREAKERS, Heartbeat
-from ingest.models import BreakerTransition, OverrideKind
+from ingest.dataplane.policy import Header, TopicPolicy, UnusableTopic, dump
+from ingest.heartbeats import BREAKERS, JOURNALS, Heartbeat
+from ingest.journal_reports import FlowReport
+from ingest.models import BreakerTransition, Incident, OverrideKind
 from ingest.overrides import override_add
 from ingest.parked import PARKED, ParkedEntry, publish_parked, read_parked
+from ingest.tasks.alerts import evaluate_alerts
 from tenants.models import AuditEntry
+from tests.unit.console.breaker_world import journals
 
 NOW_WALL_MS = 1_790_000_000_123  # 2026-09-21T14:13:20.123Z
 
@@ -166,6 +169,28 @@ def test_topics_are_those_of_the_snapshot_that_redis_has(redis: Redis, console: 
     assert reverse("console:topic", args=["logs"]) in shown
     assert ">3</span>" in one
     assert "not seen in the cluster" not in one
+
+
+def test_why_a_topic_cannot_be_used_is_on_every_page_that_shows_what_waits_for_it(
+    redis: Redis, console: Client
+) -> None:
+    small = UnusableTopic("pictures", "too_small", takes_bytes=2_000, batch_bytes=1_000_000)
+    redis.set(PUBLISHED, dump(Header(1, NOW_WALL_MS, (), (), (), 0, 0, unusable=(small,)), [], []))
+    heartbeat = Heartbeat(redis, "node-1", 7, time.time())
+    heartbeat.beat({"journal_pending_events": 806, "delivered_last_minute_events": 50}, time.time())
+    heartbeat.tell(JOURNALS, journals(FlowReport("acme", "pictures", 806, int(time.time() // 60))))
+
+    pages = {name: page(console, name) for name in ("breakers", "journals", "overview")}
+    pages["topic"] = page(console, "topic", "pictures")
+    evaluate_alerts()
+
+    for name, shown in pages.items():
+        assert "it takes 2,000 bytes at a time, and a batch has up to 1,000,000" in shown, name
+    assert "They leave by themselves, the oldest first" not in pages["journals"]
+    assert f'href="{reverse("console:tenant", args=["acme"])}"' in pages["journals"]
+    assert "Healthy" not in pages["overview"]
+    assert "create it, allow" not in pages["topic"]
+    assert Incident.objects.get(kind="topic_behind").subject == "topic pictures"
 
 
 def test_a_move_is_shown_before_it_is_copied_and_once_when_it_was(redis: Redis, console: Client) -> None:

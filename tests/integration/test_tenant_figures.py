@@ -11,6 +11,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from ingest.console.tenant_figures import meters_of
+from ingest.models import LedgerMinute
 from ingest.parked import ParkedEntry, publish_parked
 from ingest.tenant_minutes import tenant_minutes_add
 from tenants import services
@@ -91,7 +92,7 @@ def test_meters_turn_at_80_and_at_100_percent(redis: Redis, bolt: Tenant) -> Non
     for events in (4_700, 5_000, 6_100):
         redis.flushdb()
         send(redis, "bolt", events)
-        rate = next(meter for meter in meters_of(redis, bolt, time.time()) if meter.name == "events/s")
+        rate = next(meter for meter in meters_of(redis, bolt, time.time(), 0) if meter.name == "events/s")
         levels[round(rate.percent)] = rate.level
 
     assert levels == {78: "", 83: "fb-warn", 102: "fb-bad"}
@@ -104,13 +105,23 @@ def test_the_tenants_page_shows_usage_refusals_and_parked_topics(redis: Redis, b
     refuse(redis, "bolt", "tenant events_per_s", 30, ago_s=3_600)
     refuse(redis, "acme", "key bytes_per_s", 5)
     entry = {"topic": "payments", "code": "TOPIC_AUTHORIZATION_FAILED", "detail": "", "since_wall_ms": 1, "pending": 12}
+    LedgerMinute.objects.create(
+        tenant="bolt",
+        journal="j",
+        minute=int(time.time() // 60),
+        received=4_100,
+        journaled=4_000,
+        rejections={"x": 100},
+    )
     publish_parked(redis, "node/1", [ParkedEntry(tenant="bolt", **entry), ParkedEntry(tenant="acme", **entry)])  # type: ignore[arg-type]
 
     shown = console.get(reverse("console:tenant_live", args=["bolt"]))
 
     meters = {meter.name: round(meter.percent) for meter in shown.context["meters"]}
     assert meters["events/s"] == 75
-    assert meters["events today"] == 90
+    assert meters["events today"] == 82, "what was sent of 5,000, and not the 4,500 that workers have taken"
+    assert b"4,100 of 5,000" in shown.content
+    assert b"workers hold 400 more" in shown.content
     assert [tuple(row) for row in shown.context["refusals"]] == [("tenant events_per_s", 7, 37)]
     assert [(entry.tenant, entry.topic) for entry in shown.context["parked"]] == [("bolt", "payments")]
     assert b"Redis does not answer" not in shown.content

@@ -16,12 +16,13 @@ from pytest_django import Settings
 from redis import Redis
 
 from ingest.builder import Builder
-from ingest.dataplane.policy import Snapshot, TopicPolicy, load
+from ingest.dataplane.policy import Snapshot, TopicPolicy, UnusableTopic, load
 from ingest.dataplane.snapshot_file import SnapshotFile
 from ingest.models import RoutingRule, RuleSet
 from ingest.rule_sets import rules_publish
 from ingest.topic_watch import RETRY_S
-from ingest.topics import KafkaAway
+from ingest.topics import KafkaAway, Verified
+from ingest.unusable_topics import Reason
 from tenants import api_keys, services
 from tenants.models import Plan, Tenant
 from tests.unit.tenants.quota_world import FakeClock
@@ -40,13 +41,16 @@ class Cluster:
         self.answers = threading.Event()
         self.answers.set()
 
-    def verify(self, names: list[str], former: list[str]) -> tuple[TopicPolicy, ...]:
+    def verify(self, names: list[str], former: list[str]) -> Verified:
         self.asked.append(names)
         assert self.answers.wait(20)
         if self.is_away:
             raise KafkaAway("no broker")
         wanted = (*names, *former)
-        return tuple(TopicPolicy(name, self.topics[name], 1 << 20) for name in wanted if name in self.topics)
+        return Verified(
+            tuple(TopicPolicy(name, self.topics[name], 1 << 20) for name in wanted if name in self.topics),
+            tuple(UnusableTopic(name, Reason.ABSENT) for name in wanted if name not in self.topics),
+        )
 
 
 class World:
@@ -242,6 +246,24 @@ def test_a_topic_that_appears_later_is_found_without_any_change(world: World) ->
 
     assert before == {"logs": 12}
     assert world.topics() == {"logs": 12, "audit": 3}
+
+
+def test_why_a_topic_cannot_be_used_is_in_the_file_until_it_can(world: World) -> None:
+    rule(topic="audit")
+    world.builder.step()
+    before = world.found().header.unusable
+    world.cluster.is_away = True
+    again = world.restarted()
+    again.step()
+    kept = world.found().header.unusable
+
+    world.cluster.is_away = False
+    world.cluster.topics["audit"] = 3
+    world.clock.advance(RETRY_S)
+    again.step()
+
+    assert before == kept == (UnusableTopic("audit", "absent"),)
+    assert world.found().header.unusable == ()
 
 
 def test_kafka_away_keeps_what_was_verified(world: World, acme: Tenant) -> None:

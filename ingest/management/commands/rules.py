@@ -22,7 +22,7 @@ from ingest.rule_sets import (
 )
 from ingest.rules.changes import RuleChange, changes_between
 from ingest.rules.facts import Facts, goes_in_words, matches_in_words
-from ingest.rules.known_topics import topics_for, topics_of_cluster
+from ingest.rules.known_topics import named_topics, topics_for, topics_of_cluster
 from ingest.rules.trials import Sample, event_try, recent_try
 from ingest.rules.warnings import warnings_of
 from tenants.management.terminal import natural_number, one_line_errors, tenant_named
@@ -71,7 +71,7 @@ class Command(BaseCommand):
         changes = changes_between(live_rules(), after)
         if not changes:
             return ["Nothing would change."]
-        warnings = warnings_of(after, topics_of_cluster())
+        warnings = warnings_of(after, topics_of_cluster(named_topics(after)))
         said = [f"warning: {warning.rule['name']} {warning.text}" for warning in warnings]
         return [line for change in changes for line in _change(change)] + said
 

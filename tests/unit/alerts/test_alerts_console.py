@@ -118,12 +118,34 @@ def test_who_may_only_look_is_at_nothing(client: Client, console: Client) -> Non
         ("worker_missing", "n1/7", "/admin/journals/"),
         ("dead_letters_ageing", "platform", "/admin/ingest/deadletter/"),
         ("redis_away", "redis", "/admin/"),
+        ("topic_behind", "topic audit", "/admin/topics/audit/"),
+        ("delivery_errors", "platform", "/admin/ingest/deadletter/"),
+        ("ledger_mismatch", "platform", "/admin/ingest/ledgerminute/"),
     ],
 )
 def test_an_incident_leads_to_the_page_about_it(console: Client, kind: str, subject: str, where: str) -> None:
     one = incident(kind, subject)
 
-    assert f'<a href="{where}">{where}</a>' in page(console, "change", one.pk)
+    shown = page(console, "change", one.pk)
+
+    assert f'<a class="fb-link" href="{where}">' in shown
+    assert f'<a class="fb-link" href="/admin/runbook/#{kind}">Runbook: {kind}</a>' in shown
+
+
+@pytest.mark.parametrize(("by", "state"), [("", "OPEN"), ("ann", "ACKNOWLEDGED")])
+def test_the_overview_says_how_urgent_an_alert_is_whether_somebody_is_at_it_and_what_to_do(
+    console: Client, settings: Settings, by: str, state: str
+) -> None:
+    settings.FOREBAY_REDIS_URL = "redis://127.0.0.1:1/0"
+    one = incident("produce_slow", "n1/7")
+    Incident.objects.update(severity="ticket", acknowledged_by=by)
+
+    shown = html.unescape(console.get("/admin/").content.decode())
+
+    alerts = shown.partition('id="alerts"')[2].partition("</section>")[0]
+    assert f">{state}</span>" in alerts
+    assert ">ticket</span>" in alerts
+    assert f'<a id="runbook-{one.pk}" href="/admin/runbook/#produce_slow">runbook</a>' in alerts
 
 
 def test_nobody_makes_or_removes_incidents_by_hand(console: Client) -> None:

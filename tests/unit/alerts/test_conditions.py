@@ -16,9 +16,12 @@ from ingest.alerts.conditions import (
     unknown_kinds,
 )
 from ingest.alerts.kinds import Kind
+from ingest.dataplane.policy import UnusableTopic
 from ingest.heartbeats import BreakerStatus, WorkerStatus, breaker_name
+from ingest.journal_reports import FlowReport
 
 WALL_S = 1_900_000_000.0
+MINUTE = int(WALL_S // 60)
 THRESHOLDS = Thresholds(
     buffer_ratio=0.8,
     produce_p99_ms=500,
@@ -27,6 +30,7 @@ THRESHOLDS = Thresholds(
     worker_missing_s=15,
     disk_ratio=0.9,
     snapshot_behind_s=60,
+    backlog_age_s=300,
 )
 
 
@@ -161,6 +165,33 @@ def test_each_parked_topic_is_named_with_its_tenant_and_why() -> None:
     assert findings(observed(parked=parked), THRESHOLDS) == [
         Finding(Kind.TOPIC_PARKED, "audit of bolt", "TOPIC_AUTHORIZATION_FAILED (denied), 1,500 events wait.")
     ]
+
+
+def backlog(*flows: FlowReport, breakers: tuple[BreakerStatus, ...] = ()) -> list[Finding]:
+    small = UnusableTopic("pictures", "too_small", takes_bytes=2_000, batch_bytes=1_000_000)
+    seen = observed(worker(breakers=breakers), flows={"n1/7": flows, "n1/gone": flows}, unusable={"pictures": small})
+    return [one for one in findings(seen, THRESHOLDS) if one.kind is Kind.TOPIC_BEHIND]
+
+
+def test_a_backlog_for_a_topic_that_cannot_be_used_is_told_at_once() -> None:
+    found = backlog(FlowReport("acme", "pictures", 800, MINUTE), FlowReport("bolt", "pictures", 6, MINUTE))
+
+    why = "806 events wait. It cannot be used, it takes 2,000 bytes at a time, and a batch has up to 1,000,000."
+    assert found == [Finding(Kind.TOPIC_BEHIND, "topic pictures", why)]
+
+
+@pytest.mark.parametrize(("minutes", "count"), [(5, 0), (6, 1)])
+def test_a_backlog_for_any_other_topic_may_wait_as_long_as_the_threshold(minutes: int, count: int) -> None:
+    assert len(backlog(FlowReport("acme", "logs", 8, MINUTE - minutes))) == count
+
+
+@pytest.mark.parametrize("held", ["", "logs"])
+def test_what_a_breaker_holds_or_somebody_has_parked_is_told_by_its_own_alert(held: str) -> None:
+    old = MINUTE - 60
+    opened = (BreakerStatus(name=breaker_name(held), state="OPEN"),)
+
+    assert backlog(FlowReport("acme", "logs", 8, old), breakers=opened) == []
+    assert backlog(FlowReport("acme", "logs", 8, old, "TOPIC_AUTHORIZATION_FAILED")) == []
 
 
 def test_a_ledger_that_does_not_add_up_is_told_by_its_first_difference() -> None:

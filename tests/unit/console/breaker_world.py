@@ -7,7 +7,7 @@ from ingest.breaker_reports import BreakerReport, BreakersReport
 from ingest.breaker_store import SharedStanding
 from ingest.console.breakers_look import Look, backlogs
 from ingest.dataplane.breaker import State
-from ingest.dataplane.policy import Header, RulePolicy, TopicPolicy
+from ingest.dataplane.policy import Header, RulePolicy, TopicPolicy, UnusableTopic
 from ingest.heartbeats import WorkerStatus
 from ingest.journal_reports import FileReport, FlowReport, JournalReport, JournalsReport, TenantReport
 from ingest.parked import ParkedEntry
@@ -16,6 +16,7 @@ NOW_WALL_S = 1_900_000_000.0
 NOW_WALL_MS = int(NOW_WALL_S * 1000)
 MINUTE = int(NOW_WALL_S // 60)
 GIB = 1 << 30
+TOO_SMALL = UnusableTopic("pictures", "too_small", takes_bytes=2_000, batch_bytes=1_000_000)
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Platform:
     journals: dict[str, JournalsReport] = field(default_factory=dict)
     topics: dict[str, int] = field(default_factory=dict)
     rules: Sequence[RulePolicy] = ()
+    unusable: Sequence[UnusableTopic] = ()
 
     def look(self) -> Look:
         gone = {one.name for one in self.missing}
@@ -48,6 +50,7 @@ class Platform:
             header=Header(1, NOW_WALL_MS, tuple(self.rules), topics, (), 0, 0),
             partitions=self.topics,
             fresh=(),
+            unusable={one.name: one for one in self.unusable},
         )
 
 

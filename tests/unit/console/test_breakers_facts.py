@@ -7,11 +7,14 @@ from ingest.console.ages import age_in_words, age_of_minute
 from ingest.console.breakers_facts import breaker_facts, faults_of
 from ingest.console.breakers_topics import topic_rows, waiting_of
 from ingest.dataplane.breaker import State
+from ingest.dataplane.policy import UnusableTopic
 from ingest.journal_reports import FlowReport
+from ingest.rules.facts import policies_of
 from tests.unit.console.breaker_world import (
     MINUTE,
     NOW_WALL_MS,
     NOW_WALL_S,
+    TOO_SMALL,
     Platform,
     breakers,
     journals,
@@ -19,6 +22,7 @@ from tests.unit.console.breaker_world import (
     standing,
     worker,
 )
+from tests.unit.rules.world import facts
 
 
 def report(topic: str, state: State = State.CLOSED, known: int = 0, failed: int = 0, *why: str) -> BreakerReport:
@@ -95,6 +99,26 @@ def test_topics_in_trouble_come_before_those_that_are_well() -> None:
     assert [row.is_well for row in rows] == [False, False, False, True, True]
     assert (rows[1].partitions, rows[1].events, rows[1].oldest) == (None, 3, "9 min")
     assert (rows[2].partitions, rows[2].parked) == (6, 1)
+
+
+def test_a_topic_that_cannot_be_used_is_told_with_the_reason_and_with_what_to_do() -> None:
+    hidden = UnusableTopic("hidden", "forbidden")
+    platform = Platform(
+        topics={"logs": 6},
+        unusable=[TOO_SMALL, hidden, UnusableTopic("of-a-former-rule", "absent")],
+        rules=policies_of([facts(1, topic="hidden")]),
+        journals={"node-1/1": journals(FlowReport("acme", "pictures", 3, MINUTE - 10))},
+    )
+
+    pictures, nobodys, logs = topic_rows(platform.look())
+    (waiting,) = waiting_of(platform.look())
+
+    assert [row.is_well for row in (pictures, nobodys, logs)] == [False, False, True]
+    assert pictures.cannot_be_used == "it takes 2,000 bytes at a time, and a batch has up to 1,000,000"
+    assert "max.message.bytes" in pictures.what_to_do
+    assert (nobodys.topic, nobodys.cannot_be_used) == ("hidden", "Forebay may not describe it")
+    assert logs.cannot_be_used == ""
+    assert waiting.why == f"the topic cannot be used: {pictures.cannot_be_used}"
 
 
 def test_a_topic_is_found_by_a_part_of_its_name() -> None:

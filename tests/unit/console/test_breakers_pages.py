@@ -254,6 +254,20 @@ def test_a_journal_without_a_worker_is_told_with_its_age_and_what_to_do(operator
     assert "12 events wait in it, on node-2; its worker 9 was last heard 1 h 5 min ago" in page
     assert 'manage.py ledger_check --give-up killed-one --reason "…"' in page
     assert "Its worker ended in order" in page
+    assert "any of these may have one" in page  # for Redis is away here
+
+
+def test_while_redis_is_away_the_page_has_what_the_database_heard_last_and_the_commands_of_a_node(
+    operator: Client,
+) -> None:
+    JournalState.objects.create(journal="of-a-living-one", node="node-2", unsettled=1_234, seen_at=timezone.now())
+
+    page = read(operator, reverse("console:journals_live"))
+
+    assert "of-a-living-one" in page
+    assert "1,234" in page
+    for command in ("list", "show NAME", "drain"):
+        assert f"manage.py journal {command}</code>" in page
 
 
 @pytest.mark.parametrize(
@@ -266,4 +280,4 @@ def test_a_journal_of_which_nothing_is_left_or_that_is_heard_of_is_not_told(
     seen_at = timezone.now() - timedelta(seconds=unheard_s)
     JournalState.objects.create(journal="quiet-one", node="node-2", seen_at=seen_at, **fate)
 
-    assert "quiet-one" not in read(operator, reverse("console:journals"))
+    assert "Journals without a worker" not in read(operator, reverse("console:journals"))

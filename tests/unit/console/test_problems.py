@@ -14,7 +14,8 @@ from ingest.dataplane.breaker import State
 from ingest.heartbeats import WorkerStatus
 from ingest.models import Incident
 from ingest.parked import ParkedEntry
-from tests.unit.console.breaker_world import NOW_WALL_S, parked, standing, worker
+from ingest.unusable_topics import Stuck
+from tests.unit.console.breaker_world import MINUTE, NOW_WALL_S, TOO_SMALL, parked, standing, worker
 
 A_MINUTE_AGO = datetime.fromtimestamp(NOW_WALL_S - 60, UTC)
 
@@ -25,8 +26,9 @@ def live(
     breakers: Sequence[SharedStanding] = (),
     topics: Sequence[ParkedEntry] = (),
     evaluated_wall_s: float | None = NOW_WALL_S,
+    stuck: Sequence[Stuck] = (),
 ) -> Live:
-    return Live(NOW_WALL_S, totals_of(heard), heard, missing, breakers, topics, (), (), evaluated_wall_s)
+    return Live(NOW_WALL_S, totals_of(heard), heard, missing, breakers, topics, (), (), evaluated_wall_s, stuck)
 
 
 def problems_of(seen: Live | None, *alerts: Incident) -> list[Problem]:
@@ -108,6 +110,27 @@ def test_events_that_wait_for_their_turn_or_for_a_parked_topic_are_not_kafka_s()
 
     assert problems_of(live(flowing)) == []
     assert [problem.owner for problem in problems_of(behind_a_topic)] == ["Topic audit"]
+
+
+def test_a_topic_that_cannot_be_used_is_the_problem_whether_or_not_others_flow() -> None:
+    stuck = [Stuck("pictures", 806, MINUTE - 3, TOO_SMALL)]
+
+    for delivered in (500, 0):
+        heard = worker(1, journal_pending_events=806, delivered_last_minute_events=delivered)
+        (problem,) = problems_of(live(heard, stuck=stuck))
+        assert problem.owner == "Topic pictures"
+        assert problem.text.startswith("cannot be used, 806 events wait: it takes 2,000 bytes at a time")
+
+
+def test_a_topic_that_is_long_behind_is_a_problem_of_its_own_unless_kafka_is_silent() -> None:
+    stuck = [Stuck("logs", 9, MINUTE - 7, None)]
+    flowing = worker(1, journal_pending_events=9, delivered_last_minute_events=1)
+
+    (behind,) = problems_of(live(flowing, stuck=stuck))
+    (silent,) = problems_of(live(worker(1, journal_pending_events=9), stuck=stuck))
+
+    assert (behind.owner, silent.owner) == ("Topic logs", "Kafka")
+    assert behind.text == "is behind though its breaker is closed: 9 events wait, the oldest for 6 min."
 
 
 def test_an_open_breaker_says_it_all_and_silence_is_not_told_twice() -> None:

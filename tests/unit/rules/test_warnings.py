@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from ingest.dataplane.policy import UnusableTopic
 from ingest.dataplane.routing import TenantRouter
 from ingest.rules.facts import Facts, policies_of
 from ingest.rules.known_topics import KnownTopics
@@ -100,3 +101,11 @@ def test_a_topic_that_is_not_there_is_told_with_what_becomes_of_its_events(
     (warning,) = warnings_of([facts(1, topic="audit")], KnownTopics({"logs": 12}, is_all))
 
     assert sentence in warning.text
+
+
+def test_a_topic_that_the_cluster_has_and_that_cannot_be_used_is_told_with_the_reason() -> None:
+    small = UnusableTopic("logs", "too_small", takes_bytes=2_000, batch_bytes=1_000_000)
+
+    (warning,) = warnings_of([facts(1, topic="logs")], KnownTopics({"logs": 12}, is_all=True, unusable={"logs": small}))
+
+    assert "it takes 2,000 bytes at a time, and a batch has up to 1,000,000. Raise" in warning.text

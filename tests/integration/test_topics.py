@@ -1,0 +1,59 @@
+"""What the builder finds out about the topics of a real cluster: which can be used, and why the others cannot."""
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, though not by the stubs' rule
+    AdminClient,
+    NewTopic,
+)
+from pytest_django import Settings
+
+from ingest.dataplane.policy import UnusableTopic
+from ingest.topics import Topics
+from ingest.unusable_topics import in_words, what_to_do
+from tests.programs import poll_until
+
+_TIMEOUT_S = 30.0
+
+
+@pytest.fixture
+def admin(kafka_bootstrap: str, settings: Settings) -> AdminClient:
+    settings.FOREBAY_KAFKA_BOOTSTRAP_SERVERS = kafka_bootstrap
+    settings.FOREBAY_TOPIC_CREATE = False
+    return AdminClient({"bootstrap.servers": kafka_bootstrap})
+
+
+def create(admin: AdminClient, name: str, **config: str) -> None:
+    made = admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1, config=config)])
+    made[name].result(_TIMEOUT_S)
+    # The broker has it in its list some moments after it has said so.
+    assert poll_until(lambda: name in admin.list_topics(timeout=_TIMEOUT_S).topics, deadline_s=_TIMEOUT_S)
+
+
+def test_a_topic_that_is_not_there_and_one_that_takes_less_than_a_batch_are_told_apart(
+    admin: AdminClient, topic_name: str, settings: Settings
+) -> None:
+    good, small, absent = f"{topic_name}-good", f"{topic_name}-small", f"{topic_name}-absent"
+    create(admin, good, **{"max.message.bytes": "2000000"})
+    create(admin, small, **{"max.message.bytes": "2000"})
+
+    found = Topics(_TIMEOUT_S).verify([good, small, absent], [])
+
+    batch_bytes = settings.FOREBAY_PRODUCER_BATCH_SIZE_BYTES
+    assert [topic.name for topic in found.topics] == [good]
+    assert set(found.unusable) == {
+        UnusableTopic(absent, "absent"),
+        UnusableTopic(small, "too_small", takes_bytes=2_000, batch_bytes=batch_bytes),
+    }
+    assert all(in_words(topic) and what_to_do(topic) for topic in found.unusable)
+
+
+def test_what_is_asked_before_a_publish_creates_nothing(
+    admin: AdminClient, topic_name: str, settings: Settings
+) -> None:
+    settings.FOREBAY_TOPIC_CREATE = True
+    topics = Topics(_TIMEOUT_S)
+
+    (found,) = topics.unusable([topic_name], topics.partition_counts())
+
+    assert found.reason == "absent"
+    assert topic_name not in topics.partition_counts()
