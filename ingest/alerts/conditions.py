@@ -201,7 +201,7 @@ def _of_backlogs(living: Sequence[WorkerStatus], observed: Observed, thresholds:
     held = {breaker.name for worker in living for breaker in worker.breakers if breaker.state != BREAKER_CLOSED}
     for one in stuck_topics(flows, observed.redis.unusable, held, observed.wall_s, thresholds.backlog_age_s):
         if one.unusable:
-            why = f"It cannot be used, {in_words(one.unusable)}."
+            why = f"It cannot be used: {in_words(one.unusable)}."
         else:
             why = f"The oldest has waited for over {thresholds.backlog_age_s:.0f} s, though its breaker is closed."
         yield Finding(Kind.TOPIC_BEHIND, breaker_name(one.topic), f"{one.events:,} events wait. {why}")

@@ -205,7 +205,7 @@ def _about_tenant(one: TenantReport, told: JournalsReport) -> Advice:
             "Over its share: it alone gets 503 while others send. Mend what it waits for, or lower its quota."
         )
     if any(flow.tenant == one.tenant for flow in told.flows):
-        return Advice("Its events wait: who is behind tells what for.")
+        return Advice("Its events wait. Who is behind, below, says what for.")
     return Advice("Nothing: these are on their way.")
 
 

@@ -176,7 +176,7 @@ def backlog(*flows: FlowReport, breakers: tuple[BreakerStatus, ...] = ()) -> lis
 def test_a_backlog_for_a_topic_that_cannot_be_used_is_told_at_once() -> None:
     found = backlog(FlowReport("acme", "pictures", 800, MINUTE), FlowReport("bolt", "pictures", 6, MINUTE))
 
-    why = "806 events wait. It cannot be used, it takes 2,000 bytes at a time, and a batch has up to 1,000,000."
+    why = "806 events wait. It cannot be used: it takes 2,000 bytes at a time, and a batch has up to 1,000,000."
     assert found == [Finding(Kind.TOPIC_BEHIND, "topic pictures", why)]
 
 

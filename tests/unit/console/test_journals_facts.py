@@ -111,7 +111,7 @@ def test_a_tenant_is_told_apart_by_whether_it_is_over_its_share_waits_or_is_on_i
     over, waits, well = (row.advice.text for row in tenant_rows(platform.look()))
 
     assert "alone gets 503" in over
-    assert "who is behind" in waits
+    assert "Who is behind" in waits
     assert well.startswith("Nothing")
 
 
