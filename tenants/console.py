@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from django.contrib.admin.models import LogEntry
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from tenants.audit import audit, facts_of, target_of
 from tenants.forms import reasoned
 from tenants.models import ControlPlaneVersion
+from tenants.seen import unless_changed
 
 
 def name_of(request: HttpRequest) -> str:
@@ -32,15 +33,23 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     compressed_fields = True
     list_filter_submit = True
     warn_unsaved_form = False
+    change_form_before_template = "console/form_seen.html"
     list_per_page = 50
     empty_says = ""  # what would be in the list, for whom it is empty
 
-    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        """Note what was there, before the form writes over it."""
-        if change:
-            before = type(form.instance)._default_manager.get(pk=form.instance.pk)
-            form.facts_before = facts_of(before)
-        return super().save_form(request, form, change)
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Whoever sends a form waits for one that is under way, and meets the row as that has left it."""
+        row = super().get_object(request, object_id, from_field)
+        if row is None or request.method != "POST" or not connection.in_atomic_block:
+            return row
+        self.model._default_manager.select_for_update().filter(pk=row.pk).values_list("pk").first()
+        return super().get_object(request, object_id, from_field)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Who changes a row knows what it is."""
+        if change and self.has_change_permission(request, obj):
+            kwargs["form"] = unless_changed(kwargs.get("form", self.form))
+        return super().get_form(request, obj, change=change, **kwargs)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The last step of every form and every editable list; its audit line is in the same transaction."""

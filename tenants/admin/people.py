@@ -73,6 +73,10 @@ class RoleAdmin(DjangoGroupAdmin, ReasonedAdmin):  # type: ignore[misc]  # as ab
     empty_says = "A role holds permissions; docs/roles.md says which ones the migrations make."
     filter_horizontal = ("permissions",)
 
+    def get_queryset(self, request):  # type: ignore[no-untyped-def]  # as above
+        """A permission's name is its model's too."""
+        return super().get_queryset(request).prefetch_related("permissions__content_type")
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or not obj.user_set.exists())
 
