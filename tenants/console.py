@@ -4,22 +4,25 @@
 `VersionedAdmin` also moves the control plane's version, for models that the snapshot depends on.
 """
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin, TabularInline
 
 from tenants.audit import audit, facts_of, target_of
-from tenants.forms import reasoned
+from tenants.forms import DeleteForm, reasoned
 from tenants.models import ControlPlaneVersion
-from tenants.seen import unless_changed
+from tenants.seen import digest_of, unless_changed
 
 
 def name_of(request: HttpRequest) -> str:
@@ -65,16 +68,48 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
                 after=facts_of(row),
             )
 
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
-        with transaction.atomic():
-            self.audit(request, "delete", obj, before=facts_of(obj))
-            super().delete_model(request, obj)
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Nothing is deleted by ticking it: the page of each row says first what that does."""
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def of_deleting(self, row: Any) -> Iterator[str]:
+        """What becomes of it, and of whatever depends on it: a sentence each."""
+        yield "It is gone for good. The audit log keeps what it was."
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        """Says what will happen to what is there now, asks why, then does it."""
         with transaction.atomic():
-            for row in queryset:
-                self.audit(request, "delete", row, before=facts_of(row))
-            super().delete_queryset(request, queryset)
+            row = self.get_object(request, unquote(object_id))
+            if not self.has_delete_permission(request, row):
+                raise PermissionDenied
+            if row is None:
+                return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            seen, name, pk = digest_of(row), str(row), row.pk
+            form = DeleteForm(request.POST or None, initial={"seen": seen})
+            if form.is_valid() and form.cleaned_data["seen"] in ("", seen):
+                self.delete_model(request, row, form.cleaned_data["reason"])
+                return self.response_delete(request, name, pk)
+        return self._confirm_delete(request, row, form, seen)
+
+    def _confirm_delete(self, request: HttpRequest, row: Model, form: DeleteForm, seen: str) -> HttpResponse:
+        is_another = form.is_valid()  # and not what was looked at
+        if is_another:
+            form = DeleteForm(initial={"seen": seen, "reason": form.cleaned_data["reason"]})
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Delete {row}",
+            "warning": "It has changed since you looked at it: what it is now is said below." if is_another else "",
+            "consequences": list(self.of_deleting(row)),
+            "form": form,
+            "button": f"Delete {row}",
+            "back": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk]),
+        }
+        return TemplateResponse(request, "console/tenant_confirm.html", context)
+
+    def delete_model(self, request: HttpRequest, obj: Model, reason: str = "") -> None:
+        with transaction.atomic():
+            self.audit(request, "delete", obj, reason=reason, before=facts_of(obj))
+            super().delete_model(request, obj)
 
     def audit(self, request: HttpRequest, action: str, row: Model, **facts: Any) -> None:
         """One line, named after the model: tenant.change, plan.delete."""
@@ -109,14 +144,9 @@ class VersionedAdmin(ConsoleAdmin):
             super().save_related(request, form, formsets, change)
             ControlPlaneVersion.bump()
 
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+    def delete_model(self, request: HttpRequest, obj: Model, reason: str = "") -> None:
         with transaction.atomic():
-            super().delete_model(request, obj)
-            ControlPlaneVersion.bump()
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        with transaction.atomic():
-            super().delete_queryset(request, queryset)
+            super().delete_model(request, obj, reason)
             ControlPlaneVersion.bump()
 
 

@@ -2,11 +2,13 @@
 has changed since is told, and is not undone by whoever saves last without knowing of it.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from django import forms
+from django.db.models import Model
 
 from tenants.audit import facts_of, plain, target_of
 from tenants.models import AuditEntry
@@ -31,8 +33,7 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no parame
         seen = self.cleaned_data.get("seen")
         undone = list(self._undone(seen)) if isinstance(seen, dict) else []
         if undone:
-            self.data = self.data.copy()
-            self.data[self.add_prefix("seen")] = json.dumps(self._now)
+            self._has_seen_now()
             said = "Somebody has changed this since you opened it, and your form would undo that."
             how = "Put it right below, or save again to have it your way."
             self.add_error(None, [said, *undone, f"{self._last_line()}{how}"])
@@ -44,6 +45,13 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no parame
             if name in self._now and name in seen and seen[name] != self._now[name]:
                 yield f"{self[name].label}: it was {_in_words(seen[name])}, and is {_in_words(self._now[name])} now."
 
+    def _has_seen_now(self) -> None:
+        """Of the page that tells of it."""
+        data: Any = self.data
+        said = data.copy()  # what a request says is immutable
+        said[self.add_prefix("seen")] = json.dumps(self._now)
+        self.data = said
+
     def _last_line(self) -> str:
         """Of the audit log, about this row."""
         line = AuditEntry.objects.filter(target=target_of(self.instance)).order_by("-pk").first()
@@ -53,6 +61,11 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]  # it takes no parame
 def unless_changed(form: Any) -> Any:
     """The same form, which knows what its author saw."""
     return type(f"Seen{form.__name__}", (SeenForm, form), {})
+
+
+def digest_of(row: Model) -> str:
+    """The same for a row that nobody has changed."""
+    return hashlib.sha256(json.dumps(plain(facts_of(row)), sort_keys=True).encode()).hexdigest()
 
 
 def _in_words(value: Any) -> str:
