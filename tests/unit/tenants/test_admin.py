@@ -19,11 +19,15 @@ from tests.unit.tenants.forms import NO_LIMITS, get, post
 
 pytestmark = pytest.mark.django_db
 
-PLAN_FORM = {"name": "golden", "requests_per_s_per_address": 5, "quarantine": "off", **NO_LIMITS}
+# After the page that says what a change does: is_previewed.
+PLAN_FORM = {"is_previewed": "yes", "name": "golden", "requests_per_s_per_address": 5, "quarantine": "off", **NO_LIMITS}
 
 
 def tenant_form(plan: Plan, **fields: object) -> dict[str, Any]:
-    return {"name": "dora", "plan": plan.pk, "default_delivery": "async", "reason": "a test", **fields}
+    return {"name": "dora", "plan": plan.pk, "default_delivery": "async", "reason": "a test"} | {
+        "is_previewed": "yes",
+        **fields,
+    }
 
 
 def test_saving_a_form_moves_the_version(console: Client, acme: Tenant, version_moves: VersionMoves) -> None:

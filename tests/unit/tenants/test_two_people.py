@@ -22,7 +22,7 @@ def opened(console: Client, page: str, pk: int) -> tuple[str, dict[str, Any]]:
     url = reverse(page, args=[pk])
     form = console.get(url).context["adminform"].form
     values = {field.html_name: field.value() for field in form if field.value() not in (None, False)}
-    return url, values | {"seen": form["seen"].value(), "reason": "a test"}
+    return url, values | {"seen": form["seen"].value(), "reason": "a test", "is_previewed": "yes"}
 
 
 def test_the_second_is_told_what_the_first_has_changed_and_undoes_it_only_knowingly(
