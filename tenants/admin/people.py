@@ -16,11 +16,12 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm
 
 from tenants.audit import audit
 from tenants.console import ReasonedAdmin, name_of
 from tenants.forms import reasoned
+from tenants.people import NewPersonForm, PersonForm, RoleForm
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -30,8 +31,8 @@ admin.site.unregister(Group)
 class UserAdmin(DjangoUserAdmin, ReasonedAdmin):  # type: ignore[type-arg, misc]  # as Django types its own
     """People, and what they may do. Nobody is deleted: the audit log knows them by name, which must not come again."""
 
-    form = UserChangeForm
-    add_form = UserCreationForm
+    form = PersonForm
+    add_form = NewPersonForm
     change_password_form = reasoned(AdminPasswordChangeForm)
     change_user_password_template = "console/user_password.html"  # noqa: S105 - a page's name
     list_display = ("username", "roles", "is_active", "is_superuser", "last_login")
@@ -43,7 +44,7 @@ class UserAdmin(DjangoUserAdmin, ReasonedAdmin):  # type: ignore[type-arg, misc]
     )
     add_fieldsets = ((None, {"fields": ("username", "password1", "password2", "is_staff", "groups")}),)
     readonly_fields = ("date_joined", "last_login")
-    filter_horizontal = ("groups",)
+    filter_horizontal = ()
 
     def get_queryset(self, request):  # type: ignore[no-untyped-def]  # two stubs disagree on its type
         return super().get_queryset(request).prefetch_related("groups")
@@ -75,7 +76,8 @@ class RoleAdmin(DjangoGroupAdmin, ReasonedAdmin):  # type: ignore[misc]  # as ab
 
     actions = None
     empty_says = "A role holds permissions; docs/roles.md says which ones the migrations make."
-    filter_horizontal = ("permissions",)
+    form = RoleForm
+    filter_horizontal = ()
 
     def get_queryset(self, request):  # type: ignore[no-untyped-def]  # as above
         """A permission's name is its model's too."""

@@ -215,3 +215,24 @@ def test_a_failed_login_is_told_again_after_a_minute(client: Client, olga: User)
 
 def test_a_person_is_found_with_their_roles(console: Client, olga: User) -> None:
     assert "admin" in get(console, "admin:auth_user_changelist")
+
+
+def test_roles_and_permissions_are_lists_to_tick_and_stay_as_they_were(console: Client) -> None:
+    boris = User.objects.create_user("boris", is_staff=True)
+    role = Group.objects.create(name="night shift")
+    role.permissions.set(Permission.objects.filter(codename__in=("view_plan", "export_auditentry")))
+    boris.groups.add(role)
+
+    person, shown = get(console, CHANGE, boris.pk), get(console, "admin:auth_group_change", role.pk)
+    post(console, CHANGE, form_of(boris), boris.pk)
+    ticked = [str(permission.pk) for permission in role.permissions.all()]
+    saved = {"name": "night shift", "permissions": ticked, "reason": "a test"}
+    post(console, "admin:auth_group_change", saved, role.pk)
+
+    assert "selectfilter" not in (person + shown)
+    for said in ("<label>tenants: plan</label>", "<label>ingest: dead letter</label>"):
+        assert said in shown
+    assert "django_celery_beat" not in shown, "there is no page of it"
+    assert shown.count("checked") == 2
+    assert list(boris.groups.all()) == [role]
+    assert role.permissions.count() == 2

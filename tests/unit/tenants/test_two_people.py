@@ -90,7 +90,7 @@ def test_a_rule_a_key_a_user_and_a_role_are_kept_from_it_as_well(console: Client
 
     assert "Tenants: it was empty, and is bolt now." in said["routingrule"]
     assert "Allowed networks: it was empty, and is 10.0.0.0/8 now." in said["apikey"]
-    assert "Groups: it was empty, and is night shift now." in said["user"]
+    assert "Roles: it was empty, and is night shift now." in said["user"]
     assert "can view plan now." in said["group"].lower()
     assert not AuditEntry.objects.filter(action__endswith=".change").exists()
 
