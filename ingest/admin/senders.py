@@ -144,7 +144,7 @@ def _over_now(limit: int, events_per_s: Mapping[str, float] | None) -> str:
         return "Who sends more than that now is not known: Redis does not answer."
     over = [(rate, name) for name, rate in events_per_s.items() if rate > limit]
     if not over:
-        return f"Nobody of them sent more than {limit:,} events/s in the last whole minute."
+        return f"Nobody who is concerned sent more than {limit:,} events/s in the last whole minute."
     named = _named([f"{name} ({rate:,.1f} events/s)" for rate, name in sorted(over, reverse=True)])
     return f"More than {limit:,} events/s is sent now by {named}: what is above it gets a 429."
 

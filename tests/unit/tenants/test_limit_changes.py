@@ -121,4 +121,4 @@ def test_a_limit_that_is_raised_or_reaches_nobody_says_no_more_than_that() -> No
 
     assert raised == "events/s: 12 → no limit\nLive on every worker within a second, for acme."
     assert unused == "events/s: no limit → 12\nNo tenant is on it: nobody's limits change."
-    assert "Nobody of them sent more than 12 events/s in the last whole minute." in quiet
+    assert "Nobody who is concerned sent more than 12 events/s in the last whole minute." in quiet
