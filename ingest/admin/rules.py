@@ -58,7 +58,7 @@ class RoutingRuleAdmin(ConsoleAdmin):
         if any(rule["id"] == row.pk for rule in live_rules()):
             yield f"It is live. {_DRAFT_ONLY} Discarding the draft brings it back."
         else:
-            yield "It was not published, so no worker knows it, and nothing brings it back."
+            yield "It is not live: no worker knows it. Only a rollback to a version that had it brings it back."
 
     def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
         """Back to the list."""

@@ -125,7 +125,7 @@ def test_a_deleted_rule_is_said_to_be_live_still(console: Client) -> None:
     answer = console.post(page, {"reason": "It was a try."}, follow=True)
 
     assert "everything → logs by key_hash" in drafted
-    assert "It was not published" in drafted
+    assert "It is not live" in drafted
     assert "It is live. Workers go on with what is live" in live
     assert AuditEntry.objects.get(action="routingrule.delete").reason == "It was a try."
     assert not RoutingRule.objects.exists()
