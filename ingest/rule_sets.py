@@ -74,24 +74,27 @@ def rules_publish(*, by: str, reason: str, base_number: int | None = None, diges
     """Make the draft live. `base_number` is the version that was live when its author looked, `digest` what the draft
     was then; either not given is not asked. Raises RulesRefused, and ValidationError where who or why is missing."""
     rules = draft_rules()
-    if digest is not None and digest != digest_of(rules):
-        raise RulesRefused("The draft has changed since you looked at it: see what is different now, then publish.")
+    _check_unchanged(rules, digest)
     return _publish(rules, "rules.publish", by=by, reason=reason, base_number=base_number)
 
 
-def rules_roll_back(*, number: int, by: str, reason: str, base_number: int | None = None) -> RuleSet:
-    """Make an old version live again under a new number; the draft becomes what it is. Raises as rules_publish does."""
+def rules_roll_back(
+    *, number: int, by: str, reason: str, base_number: int | None = None, digest: str | None = None
+) -> RuleSet:
+    """Make an old version live again under a new number; the draft becomes what it is, and what it was is lost: so it
+    must be what was looked at. Takes and raises what rules_publish does."""
     found = restorable(rule_set_numbered(number).rules)
     with transaction.atomic():
-        _draft_replace(found.rules, by=by, reason=f"Rolled back to version {number}: {reason}")
+        _draft_replace(found.rules, by=by, reason=f"Rolled back to version {number}: {reason}", digest=digest)
         return _publish(found.rules, "rules.roll_back", by=by, reason=reason, base_number=base_number, restores=number)
 
 
 @transaction.atomic
-def draft_discard(*, by: str, reason: str) -> None:
-    """Make the draft what is live. Raises RulesRefused where nothing would change, ValidationError without a reason."""
+def draft_discard(*, by: str, reason: str, digest: str | None = None) -> None:
+    """Make the draft what is live. Raises RulesRefused where nothing would change, or where the draft is not what it
+    was when somebody looked (`digest`, if given); ValidationError without a reason."""
     _check_who_and_why(by, reason)
-    if not _draft_replace(restorable(live_rules()).rules, by=by, reason=reason):
+    if not _draft_replace(restorable(live_rules()).rules, by=by, reason=reason, digest=digest):
         raise RulesRefused("The draft is what is live: there is nothing to discard.")
 
 
@@ -169,9 +172,17 @@ def _check_who_and_why(by: str, reason: str) -> None:
     asked.clean_fields(exclude=["number", "rules"])
 
 
-def _draft_replace(rules: Sequence[Facts], *, by: str, reason: str) -> bool:
+def _check_unchanged(draft: Sequence[Facts], digest: str | None) -> None:
+    if digest is not None and digest != digest_of(draft):
+        raise RulesRefused("The draft has changed since you looked at it: what is different now is below.")
+
+
+def _draft_replace(rules: Sequence[Facts], *, by: str, reason: str, digest: str | None) -> bool:
     """Whether that changed anything. Rows keep their ids, by which events and dead letters know them."""
+    # Nobody changes a rule between the look at it and its end.
+    list(RoutingRule.objects.select_for_update().values_list("pk"))
     before = draft_rules()
+    _check_unchanged(before, digest)
     if before == rules:
         return False
     RoutingRule.objects.all().delete()

@@ -45,8 +45,8 @@ def audit(
         by=by,
         action=action,
         target=target_of(target),
-        before=_plain(before),
-        after=_plain(after),
+        before=plain(before),
+        after=plain(after),
         reason=reason.strip()[:_REASON_CHARACTERS],
     )
 
@@ -75,8 +75,8 @@ def facts_of(row: Model) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if not isinstance(value, bytes | memoryview)}
 
 
-def _plain(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """As JSON has it."""
+def plain(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Facts as JSON has them."""
     return None if facts is None else {name: _jsonable(value) for name, value in facts.items()}
 
 

@@ -4,25 +4,28 @@
 `VersionedAdmin` also moves the control plane's version, for models that the snapshot depends on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db import connection, transaction
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 
 from tenants.audit import audit, facts_of, target_of
-from tenants.forms import reasoned
+from tenants.forms import DeleteForm, reasoned
 from tenants.models import ControlPlaneVersion
+from tenants.seen import digest_of, unless_changed
 
 
 def name_of(request: HttpRequest) -> str:
@@ -47,15 +50,23 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     compressed_fields = True
     list_filter_submit = True
     warn_unsaved_form = False
+    change_form_before_template = "console/form_seen.html"
     list_per_page = 50
     empty_says = ""  # what would be in the list, for whom it is empty
 
-    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        """Note what was there, before the form writes over it."""
-        if change:
-            before = type(form.instance)._default_manager.get(pk=form.instance.pk)
-            form.facts_before = facts_of(before)
-        return super().save_form(request, form, change)
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Whoever sends a form waits for one that is under way, and meets the row as that has left it."""
+        row = super().get_object(request, object_id, from_field)
+        if row is None or request.method != "POST" or not connection.in_atomic_block:
+            return row
+        self.model._default_manager.select_for_update().filter(pk=row.pk).values_list("pk").first()
+        return super().get_object(request, object_id, from_field)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Who changes a row knows what it is."""
+        if change and self.has_change_permission(request, obj):
+            kwargs["form"] = unless_changed(kwargs.get("form", self.form))
+        return super().get_form(request, obj, change=change, **kwargs)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The last step of every form and every editable list; its audit line is in the same transaction."""
@@ -71,16 +82,48 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
                 after=facts_of(row),
             )
 
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
-        with transaction.atomic():
-            self.audit(request, "delete", obj, before=facts_of(obj))
-            super().delete_model(request, obj)
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Nothing is deleted by ticking it: the page of each row says first what that does."""
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def of_deleting(self, row: Any) -> Iterator[str]:
+        """What becomes of it, and of whatever depends on it: a sentence each."""
+        yield "It is gone for good. The audit log keeps what it was."
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        """Says what will happen to what is there now, asks why, then does it."""
         with transaction.atomic():
-            for row in queryset:
-                self.audit(request, "delete", row, before=facts_of(row))
-            super().delete_queryset(request, queryset)
+            row = self.get_object(request, unquote(object_id))
+            if not self.has_delete_permission(request, row):
+                raise PermissionDenied
+            if row is None:
+                return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            seen, name, pk = digest_of(row), str(row), row.pk
+            form = DeleteForm(request.POST or None, initial={"seen": seen})
+            if form.is_valid() and form.cleaned_data["seen"] in ("", seen):
+                self.delete_model(request, row, form.cleaned_data["reason"])
+                return self.response_delete(request, name, pk)
+        return self._confirm_delete(request, row, form, seen)
+
+    def _confirm_delete(self, request: HttpRequest, row: Model, form: DeleteForm, seen: str) -> HttpResponse:
+        is_another = form.is_valid()  # and not what was looked at
+        if is_another:
+            form = DeleteForm(initial={"seen": seen, "reason": form.cleaned_data["reason"]})
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Delete {row}",
+            "warning": "It has changed since you looked at it: what it is now is said below." if is_another else "",
+            "consequences": list(self.of_deleting(row)),
+            "form": form,
+            "button": f"Delete {row}",
+            "back": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk]),
+        }
+        return TemplateResponse(request, "console/tenant_confirm.html", context)
+
+    def delete_model(self, request: HttpRequest, obj: Model, reason: str = "") -> None:
+        with transaction.atomic():
+            self.audit(request, "delete", obj, reason=reason, before=facts_of(obj))
+            super().delete_model(request, obj)
 
     def audit(self, request: HttpRequest, action: str, row: Model, **facts: Any) -> None:
         """One line, named after the model: tenant.change, plan.delete."""
@@ -115,14 +158,9 @@ class VersionedAdmin(ConsoleAdmin):
             super().save_related(request, form, formsets, change)
             ControlPlaneVersion.bump()
 
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+    def delete_model(self, request: HttpRequest, obj: Model, reason: str = "") -> None:
         with transaction.atomic():
-            super().delete_model(request, obj)
-            ControlPlaneVersion.bump()
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        with transaction.atomic():
-            super().delete_queryset(request, queryset)
+            super().delete_model(request, obj, reason)
             ControlPlaneVersion.bump()
 
 

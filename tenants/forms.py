@@ -29,6 +29,12 @@ class ReasonForm(forms.Form):
     reason = _reason_field(widget=forms.Textarea(attrs={"rows": 2}))
 
 
+class DeleteForm(ReasonForm):
+    """What the row was that somebody looked at, as a digest."""
+
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+
+
 class RotateForm(ReasonForm):
     """How long both keys work."""
 

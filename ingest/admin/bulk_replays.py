@@ -7,6 +7,7 @@ and asks why.
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import msgspec
 from django.conf import settings
@@ -121,7 +122,8 @@ def plan(request: HttpRequest) -> HttpResponse:
 
 
 def _filled(request: HttpRequest) -> dict[str, Any]:
-    return {"route": BulkReplayForm.base_fields["route"].initial, **request.GET.dict()}
+    route = BulkReplayForm.base_fields["route"].initial
+    return {"route": route, **request.GET.dict(), "form_token": uuid4()}
 
 
 def _matching(form: BulkReplayForm) -> dict[str, Any]:
@@ -143,6 +145,7 @@ def _planned(request: HttpRequest, form: BulkReplayForm) -> HttpResponse:
         criteria=form.criteria(),
         route=form.cleaned_data["route"],
         charges_quota=form.cleaned_data["charges_quota"],
+        form_token=form.cleaned_data["form_token"],
         reason=form.cleaned_data["reason"],
         by=name_of(request),
     )

@@ -108,4 +108,6 @@ class BulkReplayForm(LetterFilterForm, ReplayForm):
         required=False,
         help_text="Takes each event from its tenant's quota as if sent.",
     )
+    # Of one form, so that it plans once, however often it is sent.
+    form_token = forms.UUIDField(widget=forms.HiddenInput, required=False)
     field_order = (*LetterCriteria.__struct_fields__, "route", "charges_quota", "reason")

@@ -1,5 +1,6 @@
 """One rule of the draft in the console: its form. The list of them, and what becomes of it, is console:rules."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
@@ -8,7 +9,8 @@ from django.shortcuts import redirect
 
 from ingest.forms import RoutingRuleForm
 from ingest.models import RoutingRule
-from ingest.rule_sets import next_position
+from ingest.rule_sets import live_rules, next_position
+from ingest.rules.facts import facts_of_rule, goes_in_words, matches_in_words
 from tenants.console import ConsoleAdmin
 
 _DRAFT_ONLY = "Workers go on with what is live until the draft is published."
@@ -47,6 +49,16 @@ class RoutingRuleAdmin(ConsoleAdmin):
     def response_post_save_change(self, request: HttpRequest, obj: RoutingRule) -> HttpResponse:
         """Back to the list."""
         return redirect("console:rules")
+
+    def of_deleting(self, row: RoutingRule) -> Iterator[str]:
+        """What it takes now, and until when."""
+        facts = facts_of_rule(row)
+        yield f"It leaves the draft, with what it says: {matches_in_words(facts)} → {goes_in_words(facts)}."
+        yield "What it would have matched is tried by the rules behind it."
+        if any(rule["id"] == row.pk for rule in live_rules()):
+            yield f"It is live. {_DRAFT_ONLY} Discarding the draft brings it back."
+        else:
+            yield "It is not live: no worker knows it. Only a rollback to a version that had it brings it back."
 
     def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
         """Back to the list."""

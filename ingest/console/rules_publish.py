@@ -74,21 +74,21 @@ def roll_back(request: HttpRequest, number: int) -> HttpResponse:
         return _no_such_version(request, number)
 
     def act(why: Mapping[str, Any]) -> HttpResponse:
-        made = rules_roll_back(number=number, by=name_of(request), reason=why["reason"], base_number=why["base_number"])
+        made = rules_roll_back(number=number, by=name_of(request), **why)
         return redirect("console:rules_version", made.number)
 
     def shown() -> dict[str, Any]:
-        live, restored = live_rule_set(), restorable(found.rules)
+        live, draft, restored = live_rule_set(), draft_rules(), restorable(found.rules)
         before = live.rules if live else []
         changes = changes_between(before, restored.rules)
         return {
-            "initial": {"base_number": live.number if live else 0},
+            "initial": {"base_number": live.number if live else 0, "digest": digest_of(draft)},
             "title": f"Roll back to version {number}",
             "button": f"Roll back to version {number}",
             "version": found,
             "changes": changes,
             "restored": restored,
-            "lost": changes_between(before, draft_rules()),
+            "lost": changes_between(before, draft),
             "warnings": warnings_of(restored.rules, topics_of_cluster(named_topics(restored.rules))) if changes else [],
             "nothing": ""
             if changes
@@ -103,14 +103,15 @@ def discard(request: HttpRequest) -> HttpResponse:
     """The draft becomes what is live."""
 
     def act(why: Mapping[str, Any]) -> HttpResponse:
-        draft_discard(by=name_of(request), reason=why["reason"])
+        draft_discard(by=name_of(request), reason=why["reason"], digest=why["digest"])
         messages.success(request, "The draft is what is live again.")
         return redirect("console:rules")
 
     def shown() -> dict[str, Any]:
-        restored = restorable(live_rules())
-        changes = changes_between(draft_rules(), restored.rules)
+        draft, restored = draft_rules(), restorable(live_rules())
+        changes = changes_between(draft, restored.rules)
         return {
+            "initial": {"digest": digest_of(draft)},
             "title": "Discard the draft",
             "button": "Discard the draft",
             "is_discard": True,

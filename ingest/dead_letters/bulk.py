@@ -7,6 +7,7 @@ costs nothing here, and a letter an operator sends alone waits behind a few hund
 from collections import Counter
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -65,23 +66,28 @@ def bulk_plan(
     charges_quota: bool = False,
     reason: str,
     by: str,
+    form_token: UUID | None = None,
 ) -> BulkReplay:
-    """A bulk replay of what is open now and matches; nothing is sent before `bulk_start`. Raises BulkRefused."""
+    """A bulk replay of what is open now and matches; nothing is sent before `bulk_start`. A form that
+    is sent twice plans once: for its second time it gets what the first has made. Raises BulkRefused."""
     letters = letters_select(criteria=criteria).filter(status__in=OPEN)
     found = letters.order_by().aggregate(events=Count("pk"), last_id=Max("pk"))
     if not found["events"]:
         raise BulkRefused(f"No open dead letter matches: {criteria}.")
     if not reason.strip():
         raise BulkRefused("Say why: the reason stays with the replay.")
-    bulk = BulkReplay.objects.create(
-        criteria=criteria.as_json(),
-        route=route,
-        charges_quota=charges_quota,
-        reason=reason.strip(),
-        planned_events=found["events"],
-        last_id=found["last_id"],
-        created_by=by,
-    )
+    asked = {
+        "criteria": criteria.as_json(),
+        "route": route,
+        "charges_quota": charges_quota,
+        "reason": reason.strip(),
+        "planned_events": found["events"],
+        "last_id": found["last_id"],
+        "created_by": by,
+    }
+    bulk, is_new = BulkReplay.objects.get_or_create(form_token=form_token or uuid4(), defaults=asked)
+    if not is_new:
+        return bulk
     facts = {"criteria": bulk.criteria, "letters": bulk.planned_events, "route": str(route), "quota": charges_quota}
     _audit(bulk, "plan", by, reason, None, facts)
     return bulk

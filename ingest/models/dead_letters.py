@@ -57,6 +57,7 @@ class BulkReplay(models.Model):
     enlisted_events = models.PositiveBigIntegerField(default=0)
     enlisted_to_id = models.BigIntegerField(default=0)
     last_id = models.BigIntegerField(default=0)
+    form_token = models.UUIDField(unique=True, null=True, editable=False, help_text="Plans once.")
     created_by = models.CharField(max_length=150)
     last_changed_by = models.CharField(max_length=150, blank=True, help_text="Who started or stopped it last.")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -2,10 +2,11 @@
 page of its own (ingest/console/tenants.py), which this links to and returns to; here are the forms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import label_for_field
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
@@ -46,6 +47,12 @@ class PlanAdmin(ReasonedAdmin, VersionedAdmin):
         """Nobody deletes what somebody is on."""
         may: bool = super().has_delete_permission(request, obj)
         return may and (obj is None or not obj.tenants.exists())
+
+    def of_deleting(self, row: Plan) -> Iterator[str]:
+        """No tenant is on it, or it could not be deleted."""
+        limits = [f"{label_for_field(name, Plan)} {getattr(row, name):,}" for name in LIMIT_FIELDS]
+        yield "No tenant is on it: nobody's limits change. No tenant can be given it any more."
+        yield f"Its limits go with it, and the audit log keeps them: {', '.join(limits)}; 0 is no limit."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         plans: QuerySet[Plan] = super().get_queryset(request)

@@ -5,7 +5,7 @@ import time
 
 from selenium.webdriver.common.keys import Keys
 
-from tests.e2e.browser import WAIT_S, Browser
+from tests.e2e.browser import WAIT_S, WIDTHS_PX, Browser
 from tests.e2e.conftest import Console
 from tests.programs import poll_until
 
@@ -29,9 +29,37 @@ _PAGES = (
     "/admin/auth/user/",
     "/admin/auth/user/add/",
     "/admin/auth/group/",
+    "/admin/auth/group/add/",
     "/admin/password_change/",
-    "/api/docs/",
 )
+# The address of one of each that can be changed or deleted, an address a line.
+_ROWS = """
+from django.contrib.auth.models import Group, User
+from django.urls import reverse
+from ingest.models import RoutingRule
+from tenants import services
+from tenants.models import ApiKey, Plan
+plan = Plan.objects.create(name="frame-plan", events_per_s=1_000)
+rule = RoutingRule.objects.create(name="frame-rule", topic="frame", key=["source"], position=100_000)
+tenant = services.tenant_create(name="frame-tenant", by="tests")
+key, _ = services.key_issue(tenant=tenant, name="frame", by="tests")
+person = User.objects.create_user("frame-person", is_staff=True)
+role = Group.objects.create(name="frame-role")
+for page, row in (
+    ("ingest_routingrule_change", rule),
+    ("ingest_routingrule_delete", rule),
+    ("tenants_tenant_change", tenant),
+    ("tenants_apikey_change", key),
+    ("tenants_plan_change", plan),
+    ("tenants_plan_delete", plan),
+    ("auth_user_change", person),
+    ("auth_user_password_change", person),
+    ("auth_group_change", role),
+    ("auth_group_change", Group.objects.get(name="admin")),
+    ("auth_group_delete", role),
+):
+    print(reverse(f"admin:{page}", args=[row.pk]))
+"""
 _AN_INCIDENT = """
 from django.utils import timezone
 from ingest.models import Incident
@@ -71,14 +99,22 @@ def is_open(browser: Browser, css: str) -> bool:
     return any(one.is_displayed() and browser.run(inside, one) for one in browser.all(css))
 
 
-def test_no_page_needs_a_script_that_the_policy_forbids(shared_console: Console) -> None:
+def test_each_page_fits_the_screen_and_needs_no_script_that_the_policy_forbids(shared_console: Console) -> None:
+    """Whatever it is for: a list, a form, or the question before something is deleted."""
+    rows = shared_console.shell(_ROWS).split()
     admin = shared_console.as_("admin")
 
-    for path in _PAGES:
+    for path in (*_PAGES, *rows):
         admin.open(path)
-        admin.find("h1, .swagger-ui .info")
-        admin.listen(path)
+        admin.find("h1")
+        for width in reversed(WIDTHS_PX):  # wide is what the next page is opened in
+            admin.screen(width)
+            admin.check(f"{path} {width}")
+    admin.open("/api/docs/")
+    admin.find(".swagger-ui .info")
+    admin.listen("/api/docs/")
 
+    assert len(rows) == 11
     assert admin.checked == []
 
 

@@ -146,3 +146,17 @@ def test_suspending_says_how_much_would_be_refused(redis: Redis, bolt: Tenant, c
     page = console.get(reverse("console:tenant_suspend", args=["bolt"])).content.decode()
 
     assert "It sends 75.0 events/s now, all of which would be refused." in page
+
+
+def test_who_sends_more_than_a_plan_is_going_to_allow_is_named_before_it_is_live(
+    redis: Redis, console: Client, bolt: Tenant
+) -> None:
+    send(redis, "bolt", 60 * 80)
+    plan = {"name": "tiny", "events_per_s": 20, "burst_events": 1_000, "bytes_per_s": 1_000, "burst_bytes": 0}
+    said = plan | {"events_per_day": 5_000, "requests_per_s_per_address": 0, "quarantine": "off", "reason": "a test"}
+
+    answer = console.post(reverse("admin:tenants_plan_change", args=[bolt.plan_id]), said)
+
+    page = answer.content.decode()
+    assert "More than 20 events/s is sent now by bolt (80.0 events/s): what is above it gets a 429." in page
+    assert Plan.objects.get(name="tiny").events_per_s == 100

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from ingest import snapshot
 from ingest.dataplane.policy import OverridePolicy, load
 from ingest.models import Override, OverrideKind
-from ingest.overrides import override_add
+from ingest.overrides import OverrideRefused, override_add
 from tenants import services
 from tenants.models import AuditEntry, ControlPlaneVersion, Plan, Tenant
 
@@ -68,6 +68,44 @@ def test_each_word_is_in_the_audit_log_with_what_was_known_before() -> None:
     line = AuditEntry.objects.get(action="override.park")
     assert (line.by, line.target, line.reason) == ("operator", "acme's events for topic logs", "they know why")
     assert (line.before, line.after) == ({"state": "unknown: Redis did not answer"}, {"state": "PARKED"})
+
+
+def test_a_word_that_holds_is_not_said_twice() -> None:
+    say(OverrideKind.FORCED_OPEN, reason="brokers are moved")
+
+    with pytest.raises(OverrideRefused, match=r"said already: FORCED_OPEN for the cluster, by operator at .* moved"):
+        say(OverrideKind.FORCED_OPEN)
+    say(OverrideKind.FORCED_OPEN, "logs")
+    say(OverrideKind.RESET, "logs")
+    say(OverrideKind.RESET, "logs", reason="it has opened by itself again")
+
+    assert [(word.kind, word.topic) for word in Override.objects.order_by("pk")] == [
+        ("FORCED_OPEN", ""),
+        ("FORCED_OPEN", "logs"),
+        ("RESET", "logs"),
+        ("RESET", "logs"),
+    ]
+
+
+def test_what_was_before_is_what_was_said_last_whatever_the_workers_tell_yet() -> None:
+    say(OverrideKind.FORCED_OPEN)
+    say(OverrideKind.DISABLED)
+    say(OverrideKind.RESET)
+
+    lines = AuditEntry.objects.filter(action__startswith="override.").order_by("pk")
+    assert [(line.before, line.after) for line in lines] == [
+        ({"state": "unknown: Redis did not answer"}, {"state": "FORCED_OPEN"}),
+        ({"state": "FORCED_OPEN"}, {"state": "DISABLED"}),
+        ({"state": "DISABLED"}, {"state": "CLOSED"}),
+    ]
+
+
+def test_a_command_that_says_it_again_says_so() -> None:
+    words = ("breaker", "force-open", "--by", "operator", "--reason", "brokers are being moved")
+    run(*words)
+
+    with pytest.raises(CommandError, match="said already"):
+        run(*words)
 
 
 def test_each_word_moves_the_control_planes_version() -> None:

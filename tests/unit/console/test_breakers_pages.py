@@ -127,6 +127,31 @@ def test_what_is_said_moves_the_version_and_is_in_the_audit_log_with_before_and_
     assert ControlPlaneVersion.current() > before
 
 
+@pytest.mark.parametrize("kind", ["FORCED_OPEN", "RESET"])
+def test_a_form_that_is_sent_twice_says_it_once(operator: Client, kind: str) -> None:
+    url = url_of(kind, "audit", "")
+    form = {"reason": "brokers are moved", "after": operator.get(url).context["form"]["after"].value()}
+
+    operator.post(url, form)
+    again = operator.post(url, form, follow=True)
+
+    (word,) = Override.objects.all()
+    assert "not said again" in again.content.decode()
+    assert word.reason == "brokers are moved"
+    assert AuditEntry.objects.filter(target="topic audit").count() == 1
+
+
+def test_what_somebody_else_has_said_since_one_looked_is_told_first(operator: Client) -> None:
+    url = url_of("RESET", "audit", "")
+    seen = operator.get(url).context["form"]["after"].value()
+    override_add(kind=OverrideKind.FORCED_OPEN, topic="audit", by="ann", reason="brokers are moved")
+
+    told = html.unescape(operator.post(url, {"reason": "it is well", "after": seen}, follow=True).content.decode())
+
+    assert "Something was said since you looked: FORCED_OPEN for topic audit, by ann" in told
+    assert Override.objects.get().kind == "FORCED_OPEN"
+
+
 @pytest.mark.parametrize(
     ("kind", "tenant", "action", "after"),
     [

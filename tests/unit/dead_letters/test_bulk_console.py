@@ -1,5 +1,6 @@
 """Bulk replays in the console: planned from the list's filters, each step shown first and with a reason, watched."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -69,6 +70,21 @@ def test_each_step_is_shown_first_then_done_with_a_reason(operator: Person) -> N
         "quota": False,
     }
     assert AuditEntry.objects.order_by("pk")[1].before == {"status": "planned"}
+
+
+def test_a_form_that_is_sent_twice_plans_once(operator: Person) -> None:
+    letters(3)
+    page = operator.reads(f"{BULKS}add/?tenant=acme")
+    (token,) = re.findall(r'name="form_token" value="([0-9a-f-]{36})"', page)
+    form = {"tenant": "acme", "route": "pinned", "reason": "mended", "form_token": token}
+
+    led_to = [operator.sends(f"{BULKS}add/", form) for _ in range(2)]
+    another = operator.reads(f"{BULKS}add/?tenant=acme&form_token={token}")
+
+    bulk = BulkReplay.objects.get()
+    assert led_to == [f"{BULKS}{bulk.pk}/change/"] * 2
+    assert AuditEntry.objects.filter(action="bulk.plan").count() == 1
+    assert token not in another, "the next form plans anew"
 
 
 def test_a_step_that_is_not_possible_any_more_is_refused_in_words(operator: Person) -> None:

@@ -19,6 +19,7 @@ from tests.unit.dead_letters.conftest import Person
 from tests.unit.dead_letters.world import START, letter, letters
 
 pytestmark = pytest.mark.django_db
+BULK = 1_707
 EVERYTHING = LetterCriteria(
     tenant="bolt",
     topic="audit",
@@ -27,7 +28,7 @@ EVERYTHING = LetterCriteria(
     code="MSG_SIZE_TOO_LARGE",
     status="exhausted",
     event_id="e-odd",
-    bulk=1_707,
+    bulk=BULK,
     text="charge refused",
     dead_from=START,
     dead_before=START + timedelta(hours=1),
@@ -40,7 +41,7 @@ ODD = {
     "code": "MSG_SIZE_TOO_LARGE",
     "status": "exhausted",
     "event_id": "e-odd",
-    "bulk_id": 1_707,
+    "bulk_id": BULK,
     "text": "shop: charge was refused",
     "dead_at": START + timedelta(minutes=1),
 }
@@ -81,7 +82,7 @@ def test_without_a_filter_it_shows_what_is_open(operator: Person) -> None:
 @pytest.mark.parametrize("name", LetterCriteria.__struct_fields__)
 def test_each_filter_alone_shows_plans_and_exports_the_same_letters(operator: Person, name: str) -> None:
     ordinary = letter(dead_at=START - timedelta(hours=1) if name == "dead_from" else START + timedelta(hours=2))
-    BulkReplay.objects.create(pk=ODD["bulk_id"], planned_events=1, last_id=1, created_by="ada", reason="mended")
+    BulkReplay.objects.create(pk=BULK, planned_events=1, last_id=1, created_by="ada", reason="mended")
     odd = letter(**ODD)
     query = query_of(LetterCriteria(**{"status": ANY_OPEN, name: getattr(EVERYTHING, name)}))
 
@@ -90,7 +91,7 @@ def test_each_filter_alone_shows_plans_and_exports_the_same_letters(operator: Pe
     # As a person who follows the link to the plan's form, which is filled in from it, and presses the button.
     operator.sends("/admin/ingest/bulkreplay/add/", {"route": "pinned", "reason": "mended", **dict(parse_qsl(query))})
 
-    bulk = BulkReplay.objects.exclude(pk=ODD["bulk_id"]).get()
+    bulk = BulkReplay.objects.exclude(pk=BULK).get()
     assert shown(listed) == {odd.pk}
     assert f"/admin/ingest/bulkreplay/add/?{query}" in listed.replace("&amp;", "&")
     assert [line["id"] for line in lines_of(exported)] == [odd.pk]

@@ -260,7 +260,7 @@ def test_a_draft_is_discarded_after_it_was_shown_what_is_lost(as_: As) -> None:
     editor = as_(EDITOR)
 
     shown = text(editor.get(url("rules_discard")))
-    editor.post(url("rules_discard"), {"reason": "was a try"})
+    editor.post(url("rules_discard"), hidden(editor, url("rules_discard")) | {"reason": "was a try"})
 
     assert "removed unpublished" in shown
     assert names() == ["payments"]

@@ -10,6 +10,7 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from ingest.models import RoutingRule
+from ingest.rule_sets import rules_publish
 from tenants.models import AuditEntry, ControlPlaneVersion, Tenant
 
 pytestmark = pytest.mark.django_db
@@ -116,9 +117,17 @@ def test_the_list_of_the_admin_is_the_page_of_the_rules(console: Client) -> None
 def test_a_deleted_rule_is_said_to_be_live_still(console: Client) -> None:
     save(console, name="first", topic="logs")
     rule = RoutingRule.objects.get()
+    page = reverse("admin:ingest_routingrule_delete", args=[rule.pk])
 
-    answer = console.post(reverse("admin:ingest_routingrule_delete", args=[rule.pk]), {"post": "yes"}, follow=True)
+    drafted = html.unescape(console.get(page).content.decode())
+    rules_publish(by="carol", reason="a test")
+    live = html.unescape(console.get(page).content.decode())
+    answer = console.post(page, {"reason": "It was a try."}, follow=True)
 
+    assert "everything → logs by key_hash" in drafted
+    assert "It is not live" in drafted
+    assert "It is live. Workers go on with what is live" in live
+    assert AuditEntry.objects.get(action="routingrule.delete").reason == "It was a try."
     assert not RoutingRule.objects.exists()
     assert "Workers go on with what is live" in answer.content.decode()
 

@@ -1,10 +1,13 @@
 """The console's forms for plans and tenants: each write moves the version, asks why, and is in the audit log."""
 
+import html
 from typing import Any
 
 import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -16,11 +19,15 @@ from tests.unit.tenants.forms import NO_LIMITS, get, post
 
 pytestmark = pytest.mark.django_db
 
-PLAN_FORM = {"name": "golden", "requests_per_s_per_address": 5, "quarantine": "off", **NO_LIMITS}
+# After the page that says what a change does: is_previewed.
+PLAN_FORM = {"is_previewed": "yes", "name": "golden", "requests_per_s_per_address": 5, "quarantine": "off", **NO_LIMITS}
 
 
 def tenant_form(plan: Plan, **fields: object) -> dict[str, Any]:
-    return {"name": "dora", "plan": plan.pk, "default_delivery": "async", "reason": "a test", **fields}
+    return {"name": "dora", "plan": plan.pk, "default_delivery": "async", "reason": "a test"} | {
+        "is_previewed": "yes",
+        **fields,
+    }
 
 
 def test_saving_a_form_moves_the_version(console: Client, acme: Tenant, version_moves: VersionMoves) -> None:
@@ -43,11 +50,56 @@ def test_a_plan_that_nobody_is_on_is_deleted_in_the_transaction_that_moves_the_v
     unused = Plan.objects.create(name="golden")
 
     with version_moves():
-        post(console, "admin:tenants_plan_delete", {"post": "yes"}, unused.pk)
-    answer = console.post(reverse("admin:tenants_plan_delete", args=[acme.plan_id]), {"post": "yes"})
+        post(console, "admin:tenants_plan_delete", {"reason": "Nobody wants it."}, unused.pk)
+    answer = console.post(reverse("admin:tenants_plan_delete", args=[acme.plan_id]), {"reason": "a test"})
 
     assert answer.status_code == 403
     assert not Plan.objects.filter(name="golden").exists()
+
+
+def test_a_plan_is_deleted_after_it_was_said_what_goes_and_asked_why(console: Client) -> None:
+    unused = Plan.objects.create(name="golden", events_per_s=5_000)
+    url = reverse("admin:tenants_plan_delete", args=[unused.pk])
+
+    shown = get(console, "admin:tenants_plan_delete", unused.pk)
+    refused = console.post(url, {"post": "yes"})
+    kept = Plan.objects.filter(name="golden").exists()
+    post(console, "admin:tenants_plan_delete", {"reason": "Nobody wants it."}, unused.pk)
+
+    assert "nobody's limits change" in shown
+    assert "events/s 5,000" in shown
+    assert "This field is required" in refused.content.decode()
+    assert kept
+    entry = AuditEntry.objects.get(action="plan.delete")
+    assert (entry.target, entry.reason) == ("golden", "Nobody wants it.")
+    assert entry.before is not None
+    assert entry.before["events_per_s"] == 5_000
+
+
+def test_what_somebody_has_changed_is_not_deleted_by_whoever_saw_it_before(console: Client) -> None:
+    unused = Plan.objects.create(name="golden", events_per_s=5_000)
+    url = reverse("admin:tenants_plan_delete", args=[unused.pk])
+    seen = console.get(url).context["form"]["seen"].value()
+    Plan.objects.filter(pk=unused.pk).update(events_per_s=9_000)
+
+    refused = console.post(url, {"seen": seen, "reason": "Nobody wants it."})
+    kept = Plan.objects.filter(name="golden").exists()
+    form = refused.context["form"]
+    console.post(url, {"seen": form["seen"].value(), "reason": form["reason"].value()})
+
+    assert "It has changed since you looked at it" in refused.content.decode()
+    assert "events/s 9,000" in html.unescape(refused.content.decode())
+    assert kept
+    assert not Plan.objects.filter(name="golden").exists()
+
+
+def test_nothing_is_deleted_by_ticking_it(console: Client) -> None:
+    request = RequestFactory().get("/")
+    request.user = User(is_superuser=True, is_active=True)
+
+    offered = {name for its_admin in admin.site._registry.values() for name in its_admin.get_actions(request)}
+
+    assert "delete_selected" not in offered
 
 
 def test_a_quota_changes_only_with_a_reason(console: Client, standard: Plan) -> None:

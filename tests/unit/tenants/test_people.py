@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -95,7 +95,7 @@ def test_a_change_of_roles_is_on_record_with_what_they_were(console: Client) -> 
 
 def test_a_password_that_is_set_is_on_record_without_it(console: Client) -> None:
     boris = User.objects.create_user("boris", password=PASSWORD, is_staff=True)
-    password = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
+    password = {"password1": "another-horse-battery", "password2": "another-horse-battery", "reason": "He lost it."}
 
     post(console, SET_PASSWORD, password, boris.pk)
 
@@ -103,6 +103,34 @@ def test_a_password_that_is_set_is_on_record_without_it(console: Client) -> None
     boris.refresh_from_db()
     assert boris.check_password("another-horse-battery")
     assert (entry.by, entry.target, entry.before, entry.after) == ("olga", "boris", None, None)
+    assert entry.reason == "He lost it."
+
+
+def test_a_password_is_set_only_after_it_was_said_what_ends_and_asked_why(console: Client) -> None:
+    boris = User.objects.create_user("boris", password=PASSWORD, is_staff=True)
+    password = {"password1": "another-horse-battery", "password2": "another-horse-battery"}
+
+    shown = get(console, SET_PASSWORD, boris.pk)
+    refused = console.post(reverse(SET_PASSWORD, args=[boris.pk]), password)
+
+    boris.refresh_from_db()
+    assert "The password that boris has now ends at once" in shown
+    assert "This field is required" in refused.content.decode()
+    assert boris.check_password(PASSWORD)
+    assert "another-horse-battery" not in refused.content.decode()
+
+
+def test_a_role_that_nobody_has_is_deleted_with_a_reason(console: Client) -> None:
+    role = Group.objects.create(name="night shift")
+    role.permissions.add(Permission.objects.get(codename="view_plan"))
+
+    shown = get(console, "admin:auth_group_delete", role.pk)
+    post(console, "admin:auth_group_delete", {"reason": "No nights any more."}, role.pk)
+
+    entry = AuditEntry.objects.get(action="group.delete")
+    assert "Nobody has it" in shown
+    assert "Can view plan" in shown
+    assert (entry.by, entry.target, entry.reason) == ("olga", "night shift", "No nights any more.")
 
 
 def test_ones_own_new_password_is_on_record_too(console: Client, olga: User) -> None:
@@ -126,8 +154,8 @@ def test_neither_a_person_nor_a_role_that_somebody_has_is_deleted(root: User, ol
     client.force_login(root)
     role = Group.objects.get(name="admin")
 
-    person = client.post(reverse("admin:auth_user_delete", args=[olga.pk]), {"post": "yes"})
-    group = client.post(reverse("admin:auth_group_delete", args=[role.pk]), {"post": "yes"})
+    person = client.post(reverse("admin:auth_user_delete", args=[olga.pk]), {"reason": "a test"})
+    group = client.post(reverse("admin:auth_group_delete", args=[role.pk]), {"reason": "a test"})
     chosen = {"action": "delete_selected", "_selected_action": olga.pk, "post": "yes"}
     client.post(reverse("admin:auth_user_changelist"), chosen)
 
@@ -187,3 +215,24 @@ def test_a_failed_login_is_told_again_after_a_minute(client: Client, olga: User)
 
 def test_a_person_is_found_with_their_roles(console: Client, olga: User) -> None:
     assert "admin" in get(console, "admin:auth_user_changelist")
+
+
+def test_roles_and_permissions_are_lists_to_tick_and_stay_as_they_were(console: Client) -> None:
+    boris = User.objects.create_user("boris", is_staff=True)
+    role = Group.objects.create(name="night shift")
+    role.permissions.set(Permission.objects.filter(codename__in=("view_plan", "export_auditentry")))
+    boris.groups.add(role)
+
+    person, shown = get(console, CHANGE, boris.pk), get(console, "admin:auth_group_change", role.pk)
+    post(console, CHANGE, form_of(boris), boris.pk)
+    ticked = [str(permission.pk) for permission in role.permissions.all()]
+    saved = {"name": "night shift", "permissions": ticked, "reason": "a test"}
+    post(console, "admin:auth_group_change", saved, role.pk)
+
+    assert "selectfilter" not in (person + shown)
+    for said in ("<label>tenants: plan</label>", "<label>ingest: dead letter</label>"):
+        assert said in shown
+    assert "django_celery_beat" not in shown, "there is no page of it"
+    assert shown.count("checked") == 2
+    assert list(boris.groups.all()) == [role]
+    assert role.permissions.count() == 2
