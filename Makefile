@@ -26,7 +26,7 @@ demo: $(RUNTIME) ## Fill the platform that `make up` runs with tenants, traffic 
 test: $(DEV) ## Run every test, on a real Kafka, Redis and PostgreSQL
 	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
 
-test-unit: $(DEV) ## Run the tests that need no service (under 30 s)
+test-unit: $(DEV) ## Run the tests that need no service (two to three minutes)
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 test-integration: $(DEV) ## Run the contract and integration tests
