@@ -76,9 +76,9 @@ class Topics:
             unusable,
         )
 
-    def unusable(self, names: Collection[str], counts: Mapping[str, int]) -> list[UnusableTopic]:
-        """Which of `names` could not be produced to, of a cluster with `counts`; nothing is created."""
-        return list(self._unusable(names, self._max_message_bytes([name for name in names if name in counts])))
+    def too_small(self, names: list[str]) -> list[UnusableTopic]:
+        """Those of `names`, which the cluster has, that take less than a batch."""
+        return list(self._unusable(names, self._max_message_bytes(names)))
 
     def partition_counts(self) -> dict[str, int]:
         """How many partitions each topic of the cluster has. Raises KafkaAway."""

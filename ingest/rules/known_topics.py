@@ -63,7 +63,10 @@ def topics_of_cluster(names: Collection[str]) -> KnownTopics:
         counts = topics.partition_counts()
     except KafkaAway:
         return topics_of_snapshot()
-    return KnownTopics(counts, is_all=True, unusable={one.name: one for one in topics.unusable(names, counts)})
+    # Why a topic that is not in the list cannot be used, the builder has asked: an answer may take this page too long.
+    unusable = {name: one for name, one in topics_of_snapshot().unusable.items() if name not in counts}
+    unusable |= {one.name: one for one in topics.too_small([name for name in names if name in counts])}
+    return KnownTopics(counts, is_all=True, unusable=unusable)
 
 
 def named_topics(rules: Iterable[Facts]) -> set[str]:

@@ -75,3 +75,6 @@ def test_redis_and_kafka_away_are_said_so_on_the_overview(
         viewer.open(path)
         viewer.find("h1")
         viewer.check(path)
+    viewer.open("/admin/journals/")
+    viewer.reads("as the database heard of them last", "manage.py journal list")
+    viewer.picture("redis-away-journals")
