@@ -1,5 +1,6 @@
 """What a plan does with what comes again or is bad: set by command, seen in the console, and workers hear of it."""
 
+import html
 import json
 from io import StringIO
 
@@ -72,8 +73,10 @@ def test_the_console_shows_and_changes_it(console: Client, standard: Plan) -> No
         field: getattr(standard, field) for field in fields
     }
 
-    answer = console.post(page, form)
+    shown = console.post(page, form)
+    answer = console.post(page, form | {"is_previewed": "yes"})
 
+    assert "deduplicates: no → yes" in html.unescape(shown.content.decode())
     assert answer.status_code == 302
     standard.refresh_from_db()
     assert (standard.deduplicates, standard.quarantine) == (True, "hash")
