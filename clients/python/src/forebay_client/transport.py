@@ -14,6 +14,7 @@ caller's, with the same bytes, so that the copy is known by its eventIds and ide
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -24,7 +25,10 @@ from forebay_client.wire import DELIVERIES, Outcome, Request, compressor, encode
 __all__ = ["Outcome", "Transport"]
 
 # Ten thousand rejected events with their details.
-_ANSWER_MAX_BYTES = 16 << 20
+ANSWER_MAX_BYTES = 16 << 20
+
+
+_left_by_parents: list[http.client.HTTPConnection] = []
 
 
 class Address:
@@ -37,6 +41,7 @@ class Address:
         self.is_tls = parts.scheme == "https"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.is_tls else 80)
+        self.authority = parts.netloc.rpartition("@")[2]
         self.prefix = parts.path.rstrip("/")
 
 
@@ -65,6 +70,7 @@ class Transport:
         self._timeout_s, self._connect_timeout_s = timeout_s, connect_timeout_s
         self._ssl_context = ssl_context
         self._connection: http.client.HTTPConnection | None = None
+        self._is_aborted = False
 
     def send(self, events: Sequence[bytes], *, delivery: str = "") -> Outcome:
         """Posts the events, each a JSON object without a line break. `delivery`: "" lets the server's rules decide."""
@@ -79,7 +85,7 @@ class Transport:
                 return self._exchange(request, len(events))
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 # A server closes what was idle for long; it is no sign that it is away.
-                if not is_reused:
+                if not is_reused or self._is_aborted:
                     raise
                 self.close()
                 return self._exchange(request, len(events))
@@ -94,7 +100,8 @@ class Transport:
             connection.close()
 
     def abort(self) -> None:
-        """From another thread: a `send` that waits for an answer ends now, without one."""
+        """From another thread, at the end: a `send` that waits for an answer ends now, without one."""
+        self._is_aborted = True
         connection = self._connection
         sock = connection.sock if connection is not None else None
         if sock is not None:
@@ -102,6 +109,15 @@ class Transport:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:  # it has ended by itself
                 pass
+
+    def forked(self) -> None:
+        """In a forked child: lets go of the parent's connection. This transport is not to be used any more."""
+        connection = self._connection
+        if connection is not None:
+            # Closing would wait for the lock of a reading thread that the child does not have, and so would freeing.
+            _left_by_parents.append(connection)
+            if connection.sock is not None:
+                os.close(connection.sock.detach())
 
     def _exchange(self, request: Request, count: int) -> Outcome:
         connection = self._connected()
@@ -111,7 +127,7 @@ class Transport:
             # A server may refuse before it has read the body, and its answer is there to be read.
             pass
         response = connection.getresponse()
-        body = response.read(_ANSWER_MAX_BYTES)
+        body = response.read(ANSWER_MAX_BYTES)
         if response.will_close or not response.isclosed():
             self.close()
         headers = {name.lower(): value for name, value in response.getheaders()}

@@ -56,7 +56,9 @@ class Outcome:
     accepted: Sequence[int] = ()
     rejected: Mapping[int, Rejection] = field(default_factory=dict)
     places: Mapping[int, Place] = field(default_factory=dict)
-    """Of accepted events that Kafka has acknowledged; with `delivery=ack` the others are pending in the journal."""
+    """Of accepted events that Kafka has acknowledged: with `delivery=ack`, or where a rule says so."""
+    pending: frozenset[int] = frozenset()
+    """Accepted events whose acknowledgement has not come in time: the journal has them."""
     retry_after_s: float | None = None
     """None: settled or to be split. 0: again, and how long to wait is the caller's choice."""
     is_to_be_split: bool = False
@@ -135,12 +137,14 @@ def no_answer(error: Exception) -> Outcome:
 def _settled(status: int, document: Mapping[str, Any], count: int) -> Outcome:
     rejected = _rejections(document, count)
     accepted = [index for index in range(count) if index not in rejected] if rejected else range(count)
-    places = {
-        event["index"]: Place(event["topic"], event["partition"], event["offset"])
-        for event in document.get("events", ())
-        if event.get("status") == "Delivered"
-    }
-    return Outcome(status, accepted=accepted, rejected=rejected, places=places)
+    places: dict[int, Place] = {}
+    pending = set()
+    for event in document.get("events", ()):
+        if event["status"] == "Delivered":
+            places[event["index"]] = Place(event["topic"], event["partition"], event["offset"])
+        elif event["status"] == "Pending":
+            pending.add(event["index"])
+    return Outcome(status, accepted=accepted, rejected=rejected, places=places, pending=frozenset(pending))
 
 
 def _rejections(document: Mapping[str, Any], count: int) -> dict[int, Rejection]:
