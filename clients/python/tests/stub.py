@@ -24,7 +24,7 @@ class Asked(NamedTuple):
 class Answer(NamedTuple):
     status: int = 202
     body: Any = None  # None: everything is accepted
-    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
+    headers: dict[str, str] = {}
     delay_s: float = 0.0
     close: bool = False  # without an answer
 

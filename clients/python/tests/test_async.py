@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import Any, Callable
 
 import pytest
@@ -16,7 +16,7 @@ Use = Callable[[AsyncClient], Awaitable[None]]
 
 
 @pytest.fixture
-def run(stub: Stub) -> Iterator[Callable[..., None]]:
+def run(stub: Stub) -> Callable[..., None]:
     """Runs a coroutine with a client of the stub, and closes it."""
 
     def run(use: Use, **options: Any) -> None:
@@ -26,7 +26,7 @@ def run(stub: Stub) -> Iterator[Callable[..., None]]:
 
         asyncio.run(main())
 
-    yield run
+    return run
 
 
 def test_an_acknowledged_send_says_where_kafka_has_it(stub: Stub, run: Callable[..., None]) -> None:
@@ -129,9 +129,10 @@ def test_fire_and_forget_and_callbacks_go_by_the_sending_thread_and_are_told_on_
 @pytest.mark.parametrize(
     "answer",
     [
-        b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"accept\r\n13;x=y\r\ned\":1,\"failed\":0}  \r\n0\r\n\r\n",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\nContent-Length: 25\r\n\r\n{\"accepted\":1,\"failed\":0}",
-        b"HTTP/1.0 202 Accepted\r\n\r\n{\"accepted\":1,\"failed\":0}",
+        b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b'8\r\n{"accept\r\n13;x=y\r\ned":1,"failed":0}  \r\n0\r\n\r\n',
+        b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\nContent-Length: 25\r\n\r\n{"accepted":1,"failed":0}',
+        b'HTTP/1.0 202 Accepted\r\n\r\n{"accepted":1,"failed":0}',
     ],
     ids=["chunked", "after 100 Continue", "until the connection ends"],
 )

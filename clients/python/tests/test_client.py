@@ -294,7 +294,7 @@ def test_a_batch_has_a_result_for_each_event_however_it_is_cut(stub: Stub, make_
 
 
 def test_many_threads_send_at_once(stub: Stub, make_client: MakeClient) -> None:
-    client, results = make_client(), []
+    client, results = make_client(), list[Result]()
 
     def send() -> None:
         results.extend(client.send(Event("m")) for _ in range(20))
@@ -313,7 +313,7 @@ def test_many_threads_send_at_once(stub: Stub, make_client: MakeClient) -> None:
 
 
 def test_each_callback_is_called_once_with_the_place(stub: Stub, make_client: MakeClient) -> None:
-    client, told = make_client(), []
+    client, told = make_client(), list[Result]()
     events = [Event(str(at)) for at in range(50)]
 
     for event in events:
@@ -346,7 +346,7 @@ def test_a_callback_that_raises_stops_nothing(
 
 def test_a_callback_hears_of_what_is_dropped(stub: Stub, make_client: MakeClient) -> None:
     stub.otherwise = REFUSED
-    client, told = make_client(buffer_max_bytes=2_000), []
+    client, told = make_client(buffer_max_bytes=2_000), list[Result]()
 
     client.send_callback(Event("kept"), told.append)
     client.send_callback(Event("x" * 5_000), told.append)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import uuid
 from datetime import datetime, timezone
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from forebay_client import Event, correlated
-from forebay_client.events import Encoder, new_event_id, rfc3339
+from forebay_client.events import Encoder, new_event_id, timestamp
 
 
 def encoded(event: Event) -> Any:
@@ -25,8 +26,14 @@ def test_an_event_has_what_the_api_takes_and_no_more() -> None:
     event = Event("paid", level="WARN", metadata={"order": 17}, stack_trace="at 1\nat 2", correlation_id="c-1")
 
     assert encoded(event) == {
-        **{"source": "shop", "hostname": "host-1", "level": "WARN", "message": "paid", "eventId": event.event_id},
-        **{"timestamp": rfc3339(event.wall_s), "correlationId": "c-1", "metadata": {"order": 17}},
+        "source": "shop",
+        "hostname": "host-1",
+        "level": "WARN",
+        "message": "paid",
+        "eventId": event.event_id,
+        "timestamp": timestamp(event.wall_s),
+        "correlationId": "c-1",
+        "metadata": {"order": 17},
         "stackTrace": "at 1\nat 2",
     }
 
@@ -41,16 +48,30 @@ def test_what_is_not_given_is_left_out_and_a_source_of_its_own_counts() -> None:
 def test_metadata_holds_scalars_and_text_of_all_else() -> None:
     circle: list[Any] = []
     circle.append(circle)
-    given = {
-        **{"text": 'a "b"\n', "yes": True, "none": None, "whole": -5, "part": 1.5, "large": 1 << 70},
-        **{"nan": float("nan"), "infinite": float("-inf"), "list": [1, "é"], "key": {(1, 2): 3}, "circle": circle},
-        **{"day": datetime(2030, 1, 1, tzinfo=timezone.utc), 7: "seven"},
+    given: dict[Any, Any] = {
+        "text": 'a "b"\n',
+        "yes": True,
+        "none": None,
+        "whole": -5,
+        "part": 1.5,
+        "large": 1 << 70,
+        "nan": float("nan"),
+        "infinite": float("-inf"),
+        "list": [1, "é"],
+        "key": {(1, 2): 3},
+        "circle": circle,
+        "day": datetime(2030, 1, 1, tzinfo=timezone.utc),
+        7: "seven",
     }
 
     metadata = encoded(Event("m", metadata=given))["metadata"]
 
     assert {name: metadata[name] for name in ("text", "yes", "none", "whole", "part")} == {
-        **{"text": 'a "b"\n', "yes": True, "none": None, "whole": -5, "part": 1.5}
+        "text": 'a "b"\n',
+        "yes": True,
+        "none": None,
+        "whole": -5,
+        "part": 1.5,
     }
     assert (metadata["large"], metadata["nan"], metadata["infinite"]) == (str(1 << 70), "nan", "-inf")
     assert (metadata["list"], metadata["key"], metadata["circle"]) == ('[1, "é"]', "{(1, 2): 3}", "[[...]]")
@@ -77,14 +98,22 @@ def test_the_context_gives_the_correlation_id() -> None:
     assert (inside.correlation_id, outside.correlation_id) == ("order-17", None)
 
 
-@pytest.mark.parametrize("wall_s", [0.0, 1_900_000_000.25, 1_900_000_000.999999, 1_900_000_001.0])
-def test_timestamps_are_utc_with_microseconds(wall_s: float) -> None:
-    assert datetime.fromisoformat(rfc3339(wall_s)[:-1] + "+00:00") == datetime.fromtimestamp(wall_s, timezone.utc)
+@pytest.mark.parametrize("wall_s", [0.0, 1_900_000_000.25, 1_900_000_000.75, 1_900_000_001.0])
+def test_timestamps_are_utc_with_milliseconds(wall_s: float) -> None:
+    assert datetime.fromisoformat(timestamp(wall_s)[:-1] + "+00:00") == datetime.fromtimestamp(wall_s, timezone.utc)
+    assert timestamp(wall_s + 0.0009) == timestamp(wall_s)
+
+
+def make_ids(own: list[str]) -> None:
+    own.extend(new_event_id(time.time()) for _ in range(5000))
 
 
 def test_ids_are_uuid7_unique_over_threads_and_sorted_within_one() -> None:
     made: list[list[str]] = [[] for _ in range(4)]
-    threads = [threading.Thread(target=lambda own=own: own.extend(new_event_id() for _ in range(5000))) for own in made]
+    threads = [
+        threading.Thread(target=lambda own=own: own.extend(new_event_id(time.time()) for _ in range(5000)))
+        for own in made
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -100,11 +129,11 @@ def test_a_forked_child_makes_other_ids_than_its_parent() -> None:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(writing, new_event_id()[14:].encode())
+        os.write(writing, new_event_id(time.time())[14:].encode())
         os._exit(0)
     os.waitpid(pid, 0)
 
-    assert os.read(reading, 100).decode() != new_event_id()[14:]
+    assert os.read(reading, 100).decode() != new_event_id(time.time())[14:]
     os.close(reading)
     os.close(writing)
 

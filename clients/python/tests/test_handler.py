@@ -21,7 +21,7 @@ class Logged:
 
     def __init__(self, client: Client, stub: Stub) -> None:
         self.client, self._stub = client, stub
-        self.logger = logging.Logger("shop.orders")
+        self.logger = logging.Logger("shop.orders")  # noqa: LOG001 - it must not outlive the test
         self.logger.addHandler(ForebayHandler(client=client))
 
     def arrived(self) -> list[Any]:
@@ -63,7 +63,16 @@ def test_an_exception_becomes_the_stack_trace(logged: Logged) -> None:
 
 @pytest.mark.parametrize(
     ("number", "level"),
-    [(5, "TRACE"), (10, "DEBUG"), (15, "DEBUG"), (20, "INFO"), (25, "INFO"), (40, "ERROR"), (50, "FATAL"), (99, "FATAL")],
+    [
+        (5, "TRACE"),
+        (10, "DEBUG"),
+        (15, "DEBUG"),
+        (20, "INFO"),
+        (25, "INFO"),
+        (40, "ERROR"),
+        (50, "FATAL"),
+        (99, "FATAL"),
+    ],
 )
 def test_any_level_has_one_that_forebay_knows(logged: Logged, number: int, level: str) -> None:
     logged.logger.log(number, "m")
@@ -124,9 +133,7 @@ def root() -> Iterator[logging.Logger]:
     logger.setLevel(level)
 
 
-def test_what_the_client_says_of_itself_is_not_sent(
-    stub: Stub, make_client: MakeClient, root: logging.Logger
-) -> None:
+def test_what_the_client_says_of_itself_is_not_sent(stub: Stub, make_client: MakeClient, root: logging.Logger) -> None:
     client = make_client()
     root.addHandler(ForebayHandler(client=client))
     stub.script = [REFUSED]
@@ -140,7 +147,9 @@ def test_what_the_client_says_of_itself_is_not_sent(
 def test_it_is_made_by_a_configuration(stub: Stub, root: logging.Logger) -> None:
     handler = {"class": "forebay_client.ForebayHandler", "url": stub.url, "key": "k", "source": "shop", "level": "INFO"}
     config = {
-        **{"version": 1, "disable_existing_loggers": False, "handlers": {"forebay": handler}},
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"forebay": handler},
         "root": {"handlers": ["forebay"], "level": "DEBUG"},
     }
 

@@ -39,9 +39,7 @@ def messages(stub: Stub) -> list[str]:
     return sorted(event["message"] for event in stub.events)
 
 
-@pytest.mark.parametrize(
-    ("ending", "exit_code"), [("", 0), ("sys.exit(3)", 3), ("raise SystemExit(4)", 4), ("1/0", 1)]
-)
+@pytest.mark.parametrize(("ending", "exit_code"), [("", 0), ("sys.exit(3)", 3), ("raise SystemExit(4)", 4), ("1/0", 1)])
 def test_a_program_that_ends_sends_what_it_logged(stub: Stub, ending: str, exit_code: int) -> None:
     run(stub, f"[logging.info('number %d', at) for at in range(1200)]\n{ending}", exit_code)
 

@@ -184,7 +184,7 @@ def test_while_the_server_takes_nothing_events_go_to_the_disk_and_all_arrive_in_
 
     assert held.buffered_events == 0
     assert (counters.spooled, counters.accepted, counters.spool_events) == (800, 800, 0)
-    assert [one for one in dict.fromkeys(event["eventId"] for event in stub.events)] == sent
+    assert list(dict.fromkeys(event["eventId"] for event in stub.events)) == sent
 
 
 def test_while_a_request_hangs_half_of_the_buffer_goes_to_the_disk(
@@ -227,9 +227,7 @@ def test_what_is_unsent_at_the_end_is_sent_by_the_next_process(
     assert [one["eventId"] for one in stub.events] == [*sent[:10], event.event_id, sent[10]]
 
 
-def test_over_both_bounds_events_are_dropped_and_counted(
-    stub: Stub, make_client: MakeClient, tmp_path: Path
-) -> None:
+def test_over_both_bounds_events_are_dropped_and_counted(stub: Stub, make_client: MakeClient, tmp_path: Path) -> None:
     stub.otherwise = REFUSED
     client = make_client(spool_dir=tmp_path, spool_max_bytes=50_000, buffer_max_bytes=50_000, batch_max_events=20)
 

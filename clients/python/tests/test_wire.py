@@ -49,11 +49,17 @@ def test_an_acknowledgement_tells_the_place_and_what_is_pending() -> None:
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_where_all_are_rejected_each_has_its_own_code(status: int) -> None:
-    errors = [{"index": 0, "code": "missing_field", "detail": "a"}, {"index": 1, "code": "unknown_level", "detail": "b"}]
+    errors = [
+        {"index": 0, "code": "missing_field", "detail": "a"},
+        {"index": 1, "code": "unknown_level", "detail": "b"},
+    ]
 
     outcome = read(status, {"code": "all_events_rejected", "errors": errors}, count=2)
 
-    assert {at: rejection.code for at, rejection in outcome.rejected.items()} == {0: "missing_field", 1: "unknown_level"}
+    assert {at: rejection.code for at, rejection in outcome.rejected.items()} == {
+        0: "missing_field",
+        1: "unknown_level",
+    }
     assert outcome.retry_after_s is None
 
 

@@ -17,7 +17,7 @@ from forebay_client.wire import Outcome
 class AsyncClient(BaseClient):
     """As Client, with `await` for whatever waits; `max_connections` acknowledged requests are under way at most."""
 
-    max_connections = 16
+    max_connections = 8
     _pool: _Pool | None = None
 
     async def __aenter__(self) -> AsyncClient:

@@ -13,16 +13,21 @@ from typing import NamedTuple
 
 from forebay_client.results import Callback
 
-# What Python needs for an event beside its bytes: the object's head, the Item, its place in the queue.
-ITEM_BYTES = 160
+# What Python needs for an event beside its bytes: the object's head, its place in the queue, perhaps a callback.
+EVENT_BYTES = 128
 
 
-class Item(NamedTuple):
-    """An encoded event, and whom to tell what became of it."""
+class Tracked(bytes):
+    """An encoded event of which somebody wants to hear what became of it."""
 
-    data: bytes
-    event_id: str = ""
-    callback: Callback | None = None
+    event_id: str
+    callback: Callback
+
+    @classmethod
+    def made(cls, data: bytes, event_id: str, callback: Callback) -> Tracked:
+        tracked = cls(data)
+        tracked.event_id, tracked.callback = event_id, callback
+        return tracked
 
 
 class Limits(NamedTuple):
@@ -44,8 +49,8 @@ class Buffer:
         self._lock = threading.RLock()
         self.changed = threading.Condition(self._lock)
         self.limits = limits
-        self.plain: deque[Item] = deque()
-        self.tracked: deque[Item] = deque()
+        self.plain: deque[bytes] = deque()
+        self.tracked: deque[bytes] = deque()
         self.is_closed = False
         self.bytes = self.events = 0
         """Until they are settled: those on their way count."""
@@ -53,19 +58,19 @@ class Buffer:
         self._queued_bytes = 0
         self._ready_at_s = 0.0
 
-    def put(self, item: Item) -> str:
+    def put(self, event: bytes) -> str:
         """Why it was not taken; empty if it was. Wakes the sender for the first event and a full batch, not for all."""
-        size, limits = len(item.data) + ITEM_BYTES, self.limits
+        size, limits = len(event) + EVENT_BYTES, self.limits
         with self._lock:
             if self.is_closed:
                 return "after_close"
             if self.bytes + size > limits.buffer_max_bytes:
                 return "buffer_full"
-            queue = self.plain if item.callback is None else self.tracked
+            queue = self.plain if type(event) is bytes else self.tracked
             if not self._queued_bytes:
                 self._ready_at_s = time.monotonic() + limits.linger_s
                 self.changed.notify_all()
-            queue.append(item)
+            queue.append(event)
             self.events += 1
             self.bytes += size
             self._queued_bytes += size
@@ -89,36 +94,36 @@ class Buffer:
             return 0.0
         return max(0.0, self._ready_at_s - time.monotonic())
 
-    def take(self, queue: deque[Item]) -> list[Item]:
-        """Holding `changed`: the next batch of one of the queues; its items count until they are settled."""
-        items: list[Item] = []
+    def take(self, queue: deque[bytes]) -> list[bytes]:
+        """Holding `changed`: the next batch of one of the queues; its events count until they are settled."""
+        events: list[bytes] = []
         room = self.limits.batch_max_bytes
-        while queue and len(items) < self.limits.batch_max_events and (not items or room >= len(queue[0].data)):
-            room -= len(queue[0].data)
-            items.append(queue.popleft())
-        self._queued_bytes -= _size(items)
-        return items
+        while queue and len(events) < self.limits.batch_max_events and (not events or room >= len(queue[0])):
+            room -= len(queue[0])
+            events.append(queue.popleft())
+        self._queued_bytes -= _size(events)
+        return events
 
-    def take_all(self) -> list[Item]:
+    def take_all(self) -> list[bytes]:
         """Holding `changed`."""
-        items = [*self.plain, *self.tracked]
+        events = [*self.plain, *self.tracked]
         self.plain.clear()
         self.tracked.clear()
         self._queued_bytes = 0
-        return items
+        return events
 
-    def put_back(self, items: list[Item]) -> None:
+    def put_back(self, events: list[bytes]) -> None:
         """Holding `changed`: what was taken from `plain` and could not go anywhere."""
-        self.plain.extendleft(reversed(items))
-        self._queued_bytes += _size(items)
+        self.plain.extendleft(reversed(events))
+        self._queued_bytes += _size(events)
 
-    def settle(self, items: list[Item]) -> None:
+    def settle(self, events: list[bytes]) -> None:
         """Holding `changed`: they are answered, on the disk or given up."""
-        self.events -= len(items)
-        self.settled += len(items)
-        self.bytes -= _size(items)
+        self.events -= len(events)
+        self.settled += len(events)
+        self.bytes -= _size(events)
         self.changed.notify_all()
 
 
-def _size(items: list[Item]) -> int:
-    return sum(len(item.data) + ITEM_BYTES for item in items)
+def _size(events: list[bytes]) -> int:
+    return sum(map(len, events)) + EVENT_BYTES * len(events)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Callable
 
 from forebay_client.acknowledged import Pause, acknowledged, one_result
-from forebay_client.buffer import Item, Limits
+from forebay_client.buffer import Limits, Tracked
 from forebay_client.events import Encoder, Event
 from forebay_client.results import Callback, Counters, Result
 from forebay_client.sender import Sender
@@ -74,14 +74,14 @@ class BaseClient:
 
     def send_nowait(self, event: Event) -> bool:
         """Fire and forget: never waits. False if it was dropped at once, the buffer being full; that is counted."""
-        return self.sender.put(Item(self.encoder.event(event)))
+        return self.sender.put(self.encoder.event(event))
 
     def send_callback(self, event: Event, callback: Callback) -> None:
         """Never waits; `callback` is called once, with the result: by the sending thread, which it should not keep.
 
         The event asks for Kafka's acknowledgement. Over the buffer's bound the caller's own thread is told at once.
         """
-        self.sender.put(Item(self.encoder.event(event), event.event_id, callback))
+        self.sender.put(Tracked.made(self.encoder.event(event), event.event_id, callback))
 
     def counters(self) -> Counters:
         """What became of the events of `send_nowait` and `send_callback` so far."""

@@ -6,7 +6,6 @@ import logging
 import traceback
 from typing import Any
 
-from forebay_client.buffer import Item
 from forebay_client.client import Client
 from forebay_client.correlation import correlation_id
 from forebay_client.events import METADATA_MAX_ENTRIES, metadata_json, new_event_id, quote
@@ -40,7 +39,7 @@ class ForebayHandler(logging.Handler):
             self.client.sender.unencodable()
             self.handleError(record)
             return
-        self.client.sender.put(Item(data))
+        self.client.sender.put(data)
 
     def flush(self) -> None:
         """Waits for what was logged to be answered, for the client's exit timeout at most."""
@@ -67,7 +66,7 @@ class ForebayHandler(logging.Handler):
             record.getMessage(),
             _LEVELS.get(level) or _LEVELS[max(0, min(level // 10, 5)) * 10],
             record.created,
-            new_event_id(),
+            new_event_id(record.created),
             correlation_id.get(),
             metadata,
             _stack_trace(record) if record.exc_info or record.exc_text or record.stack_info else None,

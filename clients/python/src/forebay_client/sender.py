@@ -18,7 +18,7 @@ from collections import deque
 from typing import Callable
 
 from forebay_client.backoff import Backoff
-from forebay_client.buffer import Buffer, Item, Limits
+from forebay_client.buffer import Buffer, Limits, Tracked
 from forebay_client.ledger import Ledger
 from forebay_client.load import Load
 from forebay_client.results import Counters, Result, result_of
@@ -68,12 +68,12 @@ class Sender:
 
     # --- what the application calls
 
-    def put(self, item: Item) -> bool:
+    def put(self, event: bytes) -> bool:
         """Never waits for the network or the disk. Whether the event was taken; if not, it is counted as dropped."""
-        refusal = self._buffer.put(item)
+        refusal = self._buffer.put(event)
         if refusal:
             self._ledger.turned_away(refusal)
-            self._tell([(item, Result(item.event_id, "Dropped", code=refusal))])
+            self._tell_all([event], "Dropped", refusal)
             return False
         if self._thread is None:
             self._start()
@@ -158,7 +158,7 @@ class Sender:
             stored = self._spooler.read() if self._spooler is not None and not self._in_hand else None
             with self._buffer.changed:
                 if stored is not None:
-                    self._in_hand.append(Load((), stored))
+                    self._in_hand.append(Load(stored.events, stored))
                 if not self._in_hand:
                     self._take_from_memory()
                 if self._in_hand:
@@ -194,10 +194,10 @@ class Sender:
     def _take_from_memory(self) -> None:
         """Holding `changed`. By turns, so that neither kind of event waits for ever behind the other."""
         queues = self._buffer.plain, self._buffer.tracked
-        items = self._buffer.take(queues[self._is_tracked_next] or queues[not self._is_tracked_next])
-        if items:
-            self._is_tracked_next = items[0].callback is None
-            self._in_hand.append(Load(items))
+        events = self._buffer.take(queues[self._is_tracked_next] or queues[not self._is_tracked_next])
+        if events:
+            self._in_hand.append(load := Load(events))
+            self._is_tracked_next = not load.is_tracked
 
     def _send(self, load: Load) -> None:
         outcome = self._transport.send(load.events, delivery="ack" if load.is_tracked else self._delivery)
@@ -222,7 +222,7 @@ class Sender:
             return
         with self._buffer.changed:
             is_ours = self._let_go(load)
-        if is_ours and not self._spooler.store(load.items):
+        if is_ours and not self._spooler.store(load.events):
             with self._buffer.changed:
                 self._in_hand.appendleft(load)
 
@@ -234,7 +234,7 @@ class Sender:
         self._tell_results(load, outcome)
         with self._buffer.changed:
             self._ledger.answered(outcome)
-            self._buffer.settle(load.items)
+            self._buffer.settle(load.in_memory)
         if load.stored is not None and self._spooler is not None:
             self._spooler.answered(load.stored)
 
@@ -261,35 +261,36 @@ class Sender:
         if self._spooler is not None:
             self._spooler.join()
         with self._buffer.changed:
-            left = [item for load in self._in_hand for item in load.items] + self._buffer.take_all()
+            left = [event for load in self._in_hand for event in load.in_memory] + self._buffer.take_all()
             self._in_hand.clear()
         for at in range(0, len(left), self.limits.batch_max_events):
             self._give_up(left[at : at + self.limits.batch_max_events])
         if self._spooler is not None:
             self._spooler.spool.close()
 
-    def _give_up(self, items: list[Item]) -> None:
-        is_spooled = self._spooler is not None and self._spooler.store(items)
-        if not is_spooled:
-            with self._buffer.changed:
-                self._ledger.dropped("closed", len(items))
-                self._buffer.settle(items)
-        status, code = ("Spooled", "") if is_spooled else ("Dropped", "closed")
-        self._tell([(item, Result(item.event_id, status, code=code)) for item in items])
+    def _give_up(self, events: list[bytes]) -> None:
+        if self._spooler is not None and self._spooler.store(events):
+            self._tell_all(events, "Spooled")
+            return
+        with self._buffer.changed:
+            self._ledger.dropped("closed", len(events))
+            self._buffer.settle(events)
+        self._tell_all(events, "Dropped", "closed")
 
     # --- telling
 
     def _tell_results(self, load: Load, outcome: Outcome) -> None:
-        if load.is_tracked:
-            self._tell([(item, result_of(item.event_id, index, outcome)) for index, item in enumerate(load.items)])
-        elif self._on_rejected is not None:
+        for index, event in enumerate(load.events if load.is_tracked else ()):
+            if isinstance(event, Tracked):
+                self._call(event.callback, result_of(event.event_id, index, outcome))
+        if self._on_rejected is not None and not load.is_tracked:
             for index, rejection in outcome.rejected.items():
                 self._call(self._on_rejected, load.events[index], rejection)
 
-    def _tell(self, results: list[tuple[Item, Result]]) -> None:
-        for item, result in results:
-            if item.callback is not None:
-                self._call(item.callback, result)
+    def _tell_all(self, events: list[bytes], status: str, code: str = "") -> None:
+        for event in events:
+            if isinstance(event, Tracked):
+                self._call(event.callback, Result(event.event_id, status, code=code))
 
     def _call(self, callback: Callable[..., None], *arguments: object) -> None:
         try:

@@ -11,7 +11,7 @@ import threading
 from typing import Callable
 
 from forebay_client import spool
-from forebay_client.buffer import Buffer, Item
+from forebay_client.buffer import Buffer
 from forebay_client.ledger import Ledger
 
 log = logging.getLogger("forebay_client")
@@ -38,17 +38,17 @@ class Spooler:
         except RuntimeError:  # the interpreter is ending: the sender stores what is left itself
             pass
 
-    def store(self, items: list[Item]) -> bool:
+    def store(self, events: list[bytes]) -> bool:
         """Whether the events are on the disk now, and no longer in memory."""
         try:
-            if not self.spool.append([item.data for item in items]):
+            if not self.spool.append(events):
                 return False
         except OSError as error:
             self._failed("written", error)
             return False
         with self._buffer.changed:
-            self._ledger.count(spooled=len(items))
-            self._buffer.settle(items)
+            self._ledger.count(spooled=len(events))
+            self._buffer.settle(events)
         return True
 
     def read(self) -> spool.Batch | None:
@@ -86,10 +86,10 @@ class Spooler:
                     buffer.changed.wait(buffer.limits.linger_s)
                 if buffer.is_closed:
                     return
-                items = buffer.take(buffer.plain) if self._is_to_spill() else []
-            if items and not self.store(items):
+                events = buffer.take(buffer.plain) if self._is_to_spill() else []
+            if events and not self.store(events):
                 with buffer.changed:
-                    buffer.put_back(items)
+                    buffer.put_back(events)
                     buffer.changed.wait_for(lambda: buffer.is_closed, _AFTER_AN_ERROR_S)
 
     def _is_to_spill(self) -> bool:

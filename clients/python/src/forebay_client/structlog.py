@@ -1,4 +1,4 @@
-"""A structlog processor that sends each event on its way through the chain. Imports nothing of structlog. Any thread."""
+"""A structlog processor that sends each event as it passes the chain. Any thread; imports nothing of structlog."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
-from forebay_client.buffer import Item
 from forebay_client.client import BaseClient
 from forebay_client.correlation import correlation_id
 from forebay_client.events import metadata_json, new_event_id
@@ -38,17 +37,18 @@ class ForebayProcessor:
             self._client.sender.unencodable()
             log.exception("a structlog event cannot be encoded")
         else:
-            self._client.sender.put(Item(data))
+            self._client.sender.put(data)
         return event_dict
 
     def _encode(self, method_name: str, event_dict: MutableMapping[str, Any]) -> bytes:
         given = event_dict.get("correlation_id")
+        wall_s = time.time()
         level = str(event_dict.get("level") or _LEVELS.get(method_name, method_name))
         return self._client.encoder.encode(
             str(event_dict.get("event", "")),
             level,
-            time.time(),
-            new_event_id(),
+            wall_s,
+            new_event_id(wall_s),
             correlation_id.get() if given is None else str(given),
             metadata_json((name, value) for name, value in event_dict.items() if name not in _TAKEN),
             _stack_trace(event_dict),
