@@ -49,6 +49,8 @@ class Buffer:
         self._lock = threading.RLock()
         self.changed = threading.Condition(self._lock)
         self.limits = limits
+        # Its own, and not the tuple's: put() is what the application pays for.
+        self._max_bytes, self._batch_events, self._batch_bytes = limits[:3]
         self.plain: deque[bytes] = deque()
         self.tracked: deque[bytes] = deque()
         self.is_closed = False
@@ -60,22 +62,22 @@ class Buffer:
 
     def put(self, event: bytes) -> str:
         """Why it was not taken; empty if it was. Wakes the sender for the first event and a full batch, not for all."""
-        size, limits = len(event) + EVENT_BYTES, self.limits
+        size = len(event) + EVENT_BYTES
         with self._lock:
             if self.is_closed:
                 return "after_close"
-            if self.bytes + size > limits.buffer_max_bytes:
+            if self.bytes + size > self._max_bytes:
                 return "buffer_full"
             queue = self.plain if type(event) is bytes else self.tracked
-            if not self._queued_bytes:
-                self._ready_at_s = time.monotonic() + limits.linger_s
+            queued_bytes = self._queued_bytes
+            if not queued_bytes:
+                self._ready_at_s = time.monotonic() + self.limits.linger_s
                 self.changed.notify_all()
             queue.append(event)
             self.events += 1
             self.bytes += size
-            self._queued_bytes += size
-            fills_up = self._queued_bytes - size < limits.batch_max_bytes <= self._queued_bytes
-            if fills_up or len(queue) == limits.batch_max_events:
+            self._queued_bytes = queued_bytes + size
+            if queued_bytes < self._batch_bytes <= queued_bytes + size or len(queue) == self._batch_events:
                 self.changed.notify_all()
         return ""
 

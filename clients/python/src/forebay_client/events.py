@@ -33,13 +33,11 @@ def new_event_id(wall_s: float) -> str:
     return f"{_moment(wall_s)[1]}{next(_counter):012x}"
 
 
-def timestamp(wall_s: float) -> str:
-    """RFC 3339 in UTC with milliseconds and a Z. Events of the same millisecond sort by their ids."""
-    return _moment(wall_s)[2]
-
-
 def _moment(wall_s: float) -> tuple[int, str, str]:
-    """A millisecond with the beginning of its ids and its timestamp: an application that logs much logs many in one."""
+    """A millisecond with the beginning of its ids and its timestamp, RFC 3339 in UTC with a Z.
+
+    The last one is kept: an application that logs much logs much in one millisecond.
+    """
     global _last
     wall_ms, last = int(wall_s * 1000), _last
     if last[0] == wall_ms:
@@ -111,18 +109,17 @@ class Encoder:
         message: str,
         level: str,
         wall_s: float,
-        event_id: str,
+        event_id: str | None,
         correlation: str | None,
         metadata: str,
         stack_trace: str | None,
         source: str | None = None,
     ) -> bytes:
-        """`metadata` is the inside of its JSON object: `metadata_json` of what the event has."""
+        """`metadata` is the inside of its JSON object, made by `metadata_json`. Without an id the event gets one."""
+        _, id_head, timestamp = _moment(wall_s)
         head = self._head if source is None else self._head_of(source)
-        text = (
-            f'{head}{quote(level)},"message":{quote(message)},"eventId":{quote(event_id)}'
-            f',"timestamp":"{timestamp(wall_s)}"'
-        )
+        name = f'"{id_head}{next(_counter):012x}"' if event_id is None else quote(event_id)
+        text = f'{head}{quote(level)},"message":{quote(message)},"eventId":{name},"timestamp":"{timestamp}"'
         if correlation:
             text += f',"correlationId":{quote(correlation[:_NAME_MAX_CHARACTERS])}'
         if metadata:

@@ -8,13 +8,14 @@ from typing import Any
 
 from forebay_client.client import Client
 from forebay_client.correlation import correlation_id
-from forebay_client.events import METADATA_MAX_ENTRIES, metadata_json, new_event_id, quote
+from forebay_client.events import METADATA_MAX_ENTRIES, metadata_json, quote
 
 _OWN_LOGGER = "forebay_client"
 _LEVELS = {0: "TRACE", 10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
 # What every record has; whatever else is in one came from `extra`. Formatters add the last three.
 _BARE = vars(logging.makeLogRecord({}))
 _STANDARD = frozenset(_BARE) | {"message", "asctime", "taskName"}
+_ORIGINS_KEPT = 4096
 _OURS = ("logger", "caller", "pid", "thread")
 
 
@@ -26,8 +27,16 @@ class ForebayHandler(logging.Handler):
 
     def __init__(self, *options: Any, client: Client | None = None, level: int | str = logging.NOTSET, **named: Any):
         super().__init__(level)
+        self._origins: dict[tuple[str, str, int], str] = {}
         self._owns_client = client is None
         self.client = Client(*options, **named) if client is None else client
+
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override, unused-ignore]
+        """As every handler, but without the lock: threads do not wait for each other."""
+        passed = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return passed
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never waits, and raises nothing: a record that cannot be encoded is counted, and told on standard error."""
@@ -52,10 +61,7 @@ class ForebayHandler(logging.Handler):
         super().close()
 
     def _encode(self, record: logging.LogRecord) -> bytes:
-        metadata = (
-            f'"logger":{quote(record.name)},"caller":{quote(f"{record.filename}:{record.lineno}")}'
-            f',"pid":{record.process or 0},"thread":{quote(record.threadName or "")}'
-        )
+        metadata = f'{self._origin(record)},"pid":{record.process or 0},"thread":{quote(record.threadName or "")}'
         fields = vars(record)
         if len(fields) > len(_BARE):
             extra = [(name, value) for name, value in fields.items() if name not in _STANDARD]
@@ -66,11 +72,22 @@ class ForebayHandler(logging.Handler):
             record.getMessage(),
             _LEVELS.get(level) or _LEVELS[max(0, min(level // 10, 5)) * 10],
             record.created,
-            new_event_id(record.created),
+            None,
             correlation_id.get(),
             metadata,
             _stack_trace(record) if record.exc_info or record.exc_text or record.stack_info else None,
         )
+
+    def _origin(self, record: logging.LogRecord) -> str:
+        """The part of the metadata that is the same for each record of one line of code."""
+        line = record.name, record.filename, record.lineno
+        origin = self._origins.get(line)
+        if origin is None:
+            origin = f'"logger":{quote(record.name)},"caller":{quote(f"{record.filename}:{record.lineno}")}'
+            if len(self._origins) >= _ORIGINS_KEPT:  # loggers may be made by the thousand, one for each connection
+                self._origins.clear()
+            self._origins[line] = origin
+        return origin
 
 
 def _stack_trace(record: logging.LogRecord) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from forebay_client.client import BaseClient
 from forebay_client.correlation import correlation_id
-from forebay_client.events import metadata_json, new_event_id
+from forebay_client.events import metadata_json
 
 log = logging.getLogger("forebay_client")
 
@@ -42,13 +42,12 @@ class ForebayProcessor:
 
     def _encode(self, method_name: str, event_dict: MutableMapping[str, Any]) -> bytes:
         given = event_dict.get("correlation_id")
-        wall_s = time.time()
         level = str(event_dict.get("level") or _LEVELS.get(method_name, method_name))
         return self._client.encoder.encode(
             str(event_dict.get("event", "")),
             level,
-            wall_s,
-            new_event_id(wall_s),
+            time.time(),
+            None,
             correlation_id.get() if given is None else str(given),
             metadata_json((name, value) for name, value in event_dict.items() if name not in _TAKEN),
             _stack_trace(event_dict),
