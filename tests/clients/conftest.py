@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from forebay_client import Client, Counters
-from tests.consumer import Record, read_all, read_records
+from tests.consumer import Enough, Record, read_all, read_records
 from tests.faults.conftest import admit_tenant
 from tests.node import Node
 
+_STORED_WITHIN_S = 60.0
 IS_FULL = os.environ.get("FULL") == "1"
 
 
@@ -34,8 +35,14 @@ class Served(NamedTuple):
             seen = len(records)
             return not missing
 
-        if missing:
-            read_records(self.bootstrap, self.topic, until=all_there, deadline_s=60)
+        return self._read(all_there)
+
+    def read_count(self, count: int) -> list[Record]:
+        """Everything that is stored, once there are so many, or at the deadline."""
+        return self._read(lambda records: len(records) >= count)
+
+    def _read(self, enough: Enough) -> list[Record]:
+        read_records(self.bootstrap, self.topic, until=enough, deadline_s=_STORED_WITHIN_S)
         return read_all(self.bootstrap, self.topic)
 
 

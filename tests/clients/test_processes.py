@@ -3,6 +3,8 @@
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,23 @@ from tests.programs import Program, poll_until
 
 def values(served: Served, count: int) -> list[Any]:
     """What is stored, once there are so many."""
-    found: list[Any] = []
-
-    def are_there() -> bool:
-        found[:] = [json.loads(record.value) for record in served.read([])]
-        return len(found) >= count
-
-    poll_until(are_there, 60)
+    found = [json.loads(record.value) for record in served.read_count(count)]
     print(f"sent {count}, stored {len(found)}")
     return found
+
+
+@contextmanager
+def celery_worker(served: Served, broker_url: str, log: Path) -> Iterator[Program]:
+    """Two children, of which each takes its share."""
+    argv = [sys.executable, "-m", "celery", "-A", "tests.clients.celery_app", "worker", "--concurrency", "2"]
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING")
+    # Celery would set up Django for whoever has its settings in the environment.
+    environment = surroundings(served) | {"BROKER_URL": broker_url, "DJANGO_SETTINGS_MODULE": ""}
+    worker = Program(Command([*argv, *quiet, "--prefetch-multiplier", "1", "-O", "fair"], ROOT, environment), log)
+    try:
+        yield worker
+    finally:
+        worker.kill()
 
 
 def test_programs_that_end_and_workers_that_were_forked_leave_nothing_behind(serve: Serve, tmp_path: Path) -> None:
@@ -100,18 +110,14 @@ def test_a_celery_worker_sends_from_each_child_with_the_correlation_id_of_who_se
     serve: Serve, empty_redis_url: str, tmp_path: Path
 ) -> None:
     served = serve()
-    argv = [sys.executable, "-m", "celery", "-A", "tests.clients.celery_app", "worker", "--concurrency", "2"]
-    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--prefetch-multiplier", "1", "-O", "fair")
-    worker = Program(
-        Command([*argv, *quiet, "--loglevel", "WARNING"], ROOT, surroundings(served) | {"BROKER_URL": empty_redis_url}),
-        tmp_path / "worker.log",
-    )
-
-    with Celery(broker=empty_redis_url) as app:
+    with (
+        celery_worker(served, empty_redis_url, tmp_path / "worker.log") as worker,
+        Celery(broker=empty_redis_url) as app,
+    ):
         for number in range(20):
             app.send_task("charge", (number,), headers={HEADER: f"order-{number}"})
         assert poll_until(lambda: worker.log_tail(100).count("charged") >= 20, 60), worker.log_tail()
-    assert worker.stop(grace_s=60) == 0, worker.log_tail()
+        assert worker.stop(grace_s=60) == 0, worker.log_tail()
     stored = [value for value in values(served, 20) if value["message"].startswith("charged")]
 
     charged = {int(value["message"].split()[1]): value["correlationId"] for value in stored}

@@ -95,7 +95,7 @@ def test_a_log_call_is_a_record_with_its_extra_exception_and_correlation_id(
             logger.exception("declined for %s", "Zoë", extra={"order": 17})
     handler.flush()
 
-    (record,) = served.read([])
+    (record,) = served.read_count(1)
     value = json.loads(record.value)
     assert (value["message"], value["level"], value["source"]) == ("declined for Zoë", "ERROR", "shop")
     assert (value["correlationId"], value["tenant"]) == ("order-17", "acme")
