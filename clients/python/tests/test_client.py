@@ -358,7 +358,14 @@ def test_a_callback_hears_of_what_is_dropped(stub: Stub, make_client: MakeClient
 
 @pytest.mark.parametrize(
     "options",
-    [{"url": "localhost:8000"}, {"source": ""}, {"compression": "lz4"}, {"key": "a\nb"}],
+    [
+        {"url": "localhost:8000"},
+        {"source": ""},
+        {"compression": "lz4"},
+        {"key": "a\nb"},
+        {"delivery": "soon"},
+        {"batch_max_events": 0},
+    ],
     ids=lambda options: next(iter(options)),
 )
 def test_a_wrong_option_is_told_at_once(options: dict[str, Any]) -> None:

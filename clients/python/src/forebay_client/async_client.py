@@ -13,11 +13,13 @@ from forebay_client.events import Event
 from forebay_client.results import Callback, Result
 from forebay_client.wire import Outcome
 
+# A worker of Forebay lets no more than a quarter of its 64 threads wait for one tenant's acknowledgements.
+_CONNECTIONS = 8
+
 
 class AsyncClient(BaseClient):
-    """As Client, with `await` for whatever waits; `max_connections` acknowledged requests are under way at most."""
+    """As Client, with `await` for whatever waits."""
 
-    max_connections = 8
     _pool: _Pool | None = None
 
     async def __aenter__(self) -> AsyncClient:
@@ -66,7 +68,7 @@ class AsyncClient(BaseClient):
     async def _post(self, events: list[bytes]) -> Outcome:
         loop = asyncio.get_running_loop()
         if self._pool is None or self._pool.loop is not loop:
-            self._pool = _Pool(loop, self.max_connections)
+            self._pool = _Pool(loop)
         pool = self._pool
         async with pool.free:
             transport = pool.idle.pop() if pool.idle else AsyncTransport(**self._connection)
@@ -78,9 +80,9 @@ class AsyncClient(BaseClient):
 class _Pool:
     """The connections of one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.free = asyncio.Semaphore(size)
+        self.free = asyncio.Semaphore(_CONNECTIONS)
         self.idle: list[AsyncTransport] = []
 
     def close(self) -> None:

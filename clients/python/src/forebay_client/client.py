@@ -21,7 +21,7 @@ from forebay_client.results import Callback, Counters, Result
 from forebay_client.sender import Sender
 from forebay_client.spool import Spool
 from forebay_client.transport import Transport
-from forebay_client.wire import Rejection
+from forebay_client.wire import DELIVERIES, Rejection
 
 OnRejected = Callable[[Mapping[str, Any], Rejection], None]
 
@@ -55,6 +55,10 @@ class BaseClient:
         spool_max_bytes: int = 256 << 20,
         on_rejected: OnRejected | None = None,
     ) -> None:
+        if delivery not in DELIVERIES:
+            raise ValueError(f"delivery {delivery!r} is none of {DELIVERIES}")
+        if min(buffer_max_bytes, batch_max_events, batch_max_bytes) < 1:
+            raise ValueError("the bounds of buffer and batch must be 1 at least")
         self._connection: dict[str, Any] = {
             "url": url or os.environ.get("FOREBAY_URL", ""),
             "key": key or os.environ.get("FOREBAY_KEY", ""),

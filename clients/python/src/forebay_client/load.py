@@ -1,4 +1,4 @@
-"""What one request carries, from memory or from the spool, and what is known about it so far. The sender's thread."""
+"""What one request carries, from memory or from the spool. The sender's thread."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from forebay_client.buffer import Tracked
 
 
 class Load:
-    """Events that go together; `attempts` requests were made for them."""
+    """Events that go together."""
 
     def __init__(self, events: Sequence[bytes], stored: spool.Batch | None = None) -> None:
         self.events = list(events)
         self.stored = stored
         """Where they are on the disk; None: they are in memory alone."""
-        self.attempts = 0
 
     @property
     def is_tracked(self) -> bool:

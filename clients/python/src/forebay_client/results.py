@@ -81,7 +81,7 @@ class Counters:
     spool_bytes: int = 0
     requests: int = 0
     retries: int = 0
-    """Requests that were a further attempt at the same events."""
+    """Requests after one that failed: further attempts."""
     spool_errors: int = 0
     """Times that the disk could not be written or read."""
     callback_errors: int = 0

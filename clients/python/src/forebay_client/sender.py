@@ -54,8 +54,10 @@ class Sender:
         """With nothing, at the start and in a forked child."""
         self._buffer = Buffer(self.limits)
         self._ledger = Ledger(self._buffer)
-        self._is_failing = False
-        self._spooler = None if spool is None else Spooler(spool, self._buffer, self._ledger, lambda: self._is_failing)
+        self._failure = ""
+        self._spooler = (
+            None if spool is None else Spooler(spool, self._buffer, self._ledger, lambda: bool(self._failure))
+        )
         self._transport = self._connect()
         self._backoff = Backoff()
         self._in_hand: deque[Load] = deque()
@@ -122,15 +124,15 @@ class Sender:
     # --- the sending thread
 
     def _start(self) -> None:
-        with self._starting:
-            if self._thread is not None:
-                return
-            thread = threading.Thread(target=self._run, name="forebay-sender", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is ending: close() sends it
-                return
-            self._thread = thread
+        if not self._starting.acquire(blocking=False):
+            return  # another thread does it, or this one did when a destructor logged
+        thread = threading.Thread(target=self._run, name="forebay-sender", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can be had now, perhaps the interpreter is ending: then close() sends it
+            self._starting.release()
+            return
+        self._thread = thread
         process = sys.modules.get("multiprocessing.process")
         if process is not None and process.parent_process() is not None:
             # A process of multiprocessing ends without atexit, but runs its own finalizers.
@@ -201,8 +203,7 @@ class Sender:
 
     def _send(self, load: Load) -> None:
         outcome = self._transport.send(load.events, delivery="ack" if load.is_tracked else self._delivery)
-        self._ledger.count(requests=1, retries=int(load.attempts > 0))
-        load.attempts += 1
+        self._ledger.count(requests=1, retries=int(bool(self._failure)))
         if outcome.retry_after_s is not None:
             self._wait_for_the_server(load, outcome)
             return
@@ -246,15 +247,17 @@ class Sender:
         return False
 
     def _note(self, failure: Outcome | None) -> None:
-        was_failing = self._is_failing
+        """Says each failure once, until another one or none takes its place."""
+        before, now = self._failure, "" if failure is None else failure.code or f"http_{failure.status}"
+        if before == now:
+            return
         with self._buffer.changed:
-            self._is_failing = failure is not None
-            if was_failing != self._is_failing:
-                self._buffer.changed.notify_all()
-        if failure is not None and not was_failing:
-            log.warning("Forebay does not take events now, they are kept: %s %s", failure.code, failure.detail)
-        if failure is None and was_failing:
+            self._failure = now
+            self._buffer.changed.notify_all()
+        if failure is None:
             log.info("Forebay takes events again")
+        else:
+            log.warning("Forebay does not take events now, they are kept: %s %s", failure.code, failure.detail)
 
     def _end(self) -> None:
         """What is left is spooled or dropped, by the sending thread or by close(): whoever comes first."""

@@ -194,7 +194,7 @@ class Spool:
     def _next_path(self) -> Path:
         if self._own is None:
             own = self._root / uuid.uuid4().hex
-            own.mkdir(parents=True)
+            own.mkdir(mode=0o700, parents=True)
             self._lock_file = (own / "lock").open("wb")
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._own = own
