@@ -14,7 +14,8 @@ from stub import Stub
 
 from forebay_client import Client
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README_FILE = Path(__file__).parent.parent / "README.md"
+README = README_FILE.read_text()
 EXAMPLES: list[str] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 # What each example is told by, and how many events it sends.
 CASES = {
@@ -63,6 +64,13 @@ def test_an_example_runs_and_its_events_arrive(stub: Stub, mark: str) -> None:
 
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     assert len(stub.events) == CASES[mark]
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", README)
+
+    assert links
+    assert [link for link in links if not (README_FILE.parent / link).exists()] == []
 
 
 def test_every_option_is_in_the_table() -> None:

@@ -9,8 +9,8 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 
-from forebay_client.transport import ANSWER_MAX_BYTES, Address
-from forebay_client.wire import Outcome, Request, compressor, encode_request, no_answer, read_answer
+from forebay_client.endpoint import ANSWER_MAX_BYTES, Endpoint
+from forebay_client.wire import Outcome, Request, no_answer, read_answer
 
 _BROKEN = (OSError, EOFError, asyncio.TimeoutError, ValueError)
 _CLOSED_WHILE_IDLE = (ConnectionError, asyncio.IncompleteReadError)
@@ -18,31 +18,14 @@ _CLOSED_WHILE_IDLE = (ConnectionError, asyncio.IncompleteReadError)
 Answer = tuple[int, dict[str, str], bytes]
 
 
-class AsyncTransport:
-    """Belongs to one event loop, and to one caller at a time. Arguments are those of Transport."""
+class AsyncTransport(Endpoint):
+    """Belongs to one event loop, and to one caller at a time."""
 
-    def __init__(
-        self,
-        url: str,
-        key: str,
-        *,
-        timeout_s: float = 15.0,
-        connect_timeout_s: float = 5.0,
-        compression: str | None = "gzip",
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        if compression is not None:
-            compressor(compression)
-        self._address, self._key, self._compression = Address(url), key, compression
-        self._timeout_s, self._connect_timeout_s = timeout_s, connect_timeout_s
-        self._ssl_context = ssl_context
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, events: Sequence[bytes], *, delivery: str = "") -> Outcome:
         """Posts the events once; raises nothing that a network or a server can cause."""
-        request = encode_request(
-            events, self._key, delivery=delivery, compression=self._compression, prefix=self._address.prefix
-        )
+        request = self.request(events, delivery)
         is_reused = self._streams is not None
         try:
             try:
@@ -68,17 +51,16 @@ class AsyncTransport:
 
     async def _exchange(self, request: Request) -> Answer:
         if self._streams is None:
-            self._streams = await asyncio.wait_for(self._connect(), self._connect_timeout_s)
+            self._streams = await asyncio.wait_for(self._connect(), self.connect_timeout_s)
         reader, writer = self._streams
-        return await asyncio.wait_for(self._ask(reader, writer, request), self._timeout_s)
+        return await asyncio.wait_for(self._ask(reader, writer, request), self.timeout_s)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        address = self._address
-        tls = (self._ssl_context or ssl.create_default_context()) if address.is_tls else None
-        return await asyncio.open_connection(address.host, address.port, ssl=tls)
+        tls = (self.ssl_context or ssl.create_default_context()) if self.is_tls else None
+        return await asyncio.open_connection(self.host, self.port, ssl=tls)
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> Answer:
-        headers = {"Host": self._address.authority, "Content-Length": str(len(request.body)), **request.headers}
+        headers = {"Host": self.authority, "Content-Length": str(len(request.body)), **request.headers}
         lines = [f"POST {request.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         writer.write("\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + request.body)
         try:

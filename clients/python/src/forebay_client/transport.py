@@ -6,9 +6,9 @@
     elif outcome.is_to_be_split: ...            # send them in smaller parts
     else: outcome.accepted, outcome.rejected    # by index; each event is in one of them
 
-`send` blocks, and raises nothing that a network or a server can cause. It sends once: waiting and sending again are the
-caller's, with the same bytes, so that the copy is known by its eventIds and idempotency key. Not thread-safe but for
-`abort`: one caller at a time.
+Arguments are those of Endpoint. `send` blocks, and raises nothing that a network or a server can cause. It sends once:
+waiting and sending again are the caller's, with the same bytes, so that the copy is known by its eventIds and its
+idempotency key. Not thread-safe but for `abort`: one caller at a time.
 """
 
 from __future__ import annotations
@@ -16,69 +16,26 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-import ssl
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
-from forebay_client.wire import DELIVERIES, Outcome, Request, compressor, encode_request, no_answer, read_answer
+from forebay_client.endpoint import ANSWER_MAX_BYTES, Endpoint
+from forebay_client.wire import Outcome, Request, no_answer, read_answer
 
 __all__ = ["Outcome", "Transport"]
-
-# Ten thousand rejected events with their details.
-ANSWER_MAX_BYTES = 16 << 20
 
 
 _left_by_parents: list[http.client.HTTPConnection] = []
 
 
-class Address:
-    """A server's URL taken apart. Raises ValueError for one that is none."""
+class Transport(Endpoint):
+    """Connects when first needed, and again when the connection broke."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no URL such as https://logs.example.com")
-        self.is_tls = parts.scheme == "https"
-        self.host = parts.hostname
-        self.port = parts.port or (443 if self.is_tls else 80)
-        self.authority = parts.netloc.rpartition("@")[2]
-        self.prefix = parts.path.rstrip("/")
-
-
-class Transport:
-    """Connects when first needed, and again when the connection broke.
-
-    `timeout_s` bounds each wait for the server's next bytes, `connect_timeout_s` the wait for a connection.
-    `compression` is gzip, zstd (with the package zstandard) or None.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        key: str,
-        *,
-        timeout_s: float = 15.0,
-        connect_timeout_s: float = 5.0,
-        compression: str | None = "gzip",
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        if compression is not None:
-            compressor(compression)
-        if not (key.isascii() and key.isprintable() and key):
-            raise ValueError("the key is empty, or has characters that no key has")
-        self._address, self._key, self._compression = Address(url), key, compression
-        self._timeout_s, self._connect_timeout_s = timeout_s, connect_timeout_s
-        self._ssl_context = ssl_context
-        self._connection: http.client.HTTPConnection | None = None
-        self._is_aborted = False
+    _connection: http.client.HTTPConnection | None = None
+    _is_aborted = False
 
     def send(self, events: Sequence[bytes], *, delivery: str = "") -> Outcome:
         """Posts the events, each a JSON object without a line break. `delivery`: "" lets the server's rules decide."""
-        if delivery not in DELIVERIES:
-            raise ValueError(f"delivery {delivery!r} is none of {DELIVERIES}")
-        request = encode_request(
-            events, self._key, delivery=delivery, compression=self._compression, prefix=self._address.prefix
-        )
+        request = self.request(events, delivery)
         is_reused = self._connection is not None
         try:
             try:
@@ -139,12 +96,11 @@ class Transport:
         return self._connection
 
     def _connect(self) -> http.client.HTTPConnection:
-        host, port, wait_s = self._address.host, self._address.port, self._connect_timeout_s
         connection = (
-            http.client.HTTPSConnection(host, port, timeout=wait_s, context=self._ssl_context)
-            if self._address.is_tls
-            else http.client.HTTPConnection(host, port, timeout=wait_s)
+            http.client.HTTPSConnection(self.host, self.port, timeout=self.connect_timeout_s, context=self.ssl_context)
+            if self.is_tls
+            else http.client.HTTPConnection(self.host, self.port, timeout=self.connect_timeout_s)
         )
         connection.connect()
-        connection.sock.settimeout(self._timeout_s)
+        connection.sock.settimeout(self.timeout_s)
         return connection
