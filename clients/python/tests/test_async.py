@@ -97,6 +97,18 @@ def test_errors_are_the_same_as_the_other_clients(stub: Stub, run: Callable[...,
     run(use)
 
 
+def test_a_send_does_not_wait_longer_than_it_was_told(stub: Stub, run: Callable[..., None]) -> None:
+    stub.otherwise = Answer(delay_s=8)
+
+    async def use(client: AsyncClient) -> None:
+        began_s = time.monotonic()
+        with pytest.raises(Unacknowledged, match="Timeout"):
+            await client.send(Event("m"), timeout_s=0.5)
+        assert time.monotonic() - began_s < 6
+
+    run(use)
+
+
 def test_a_cancelled_send_leaves_no_answer_for_the_next(stub: Stub, run: Callable[..., None]) -> None:
     stub.script = [Answer(), Answer(delay_s=1)]
 

@@ -283,6 +283,19 @@ def test_a_send_that_nobody_answers_raises_within_its_time(make_client: MakeClie
     assert time.monotonic() - began_s < 5
 
 
+def test_a_send_does_not_wait_longer_than_it_was_told_for_a_server_that_hangs(
+    stub: Stub, make_client: MakeClient
+) -> None:
+    stub.otherwise = Answer(delay_s=8)
+    client = make_client(timeout_s=60)
+
+    began_s = time.monotonic()
+    with pytest.raises(Unacknowledged, match="timed out"):
+        client.send(Event("m"), timeout_s=0.5)
+
+    assert time.monotonic() - began_s < 6
+
+
 def test_a_batch_has_a_result_for_each_event_however_it_is_cut(stub: Stub, make_client: MakeClient) -> None:
     stub.answer = lambda asked: Answer(413, {"code": "too_many_events"}) if len(asked.events) > 300 else Answer()
     events = [Event(str(at)) for at in range(1500)]

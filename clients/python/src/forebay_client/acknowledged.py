@@ -18,7 +18,17 @@ from forebay_client.wire import Outcome
 # What one request holds by the server's own limits, with room for a quota's burst.
 _REQUEST_MAX_EVENTS = 1_000
 
+# A socket that may wait for 0 s would not wait for its own connection.
+_SHORTEST_S = 0.001
+
 Encoded = tuple[str, bytes]
+
+
+class Post(NamedTuple):
+    """Send these, and wait for the answer so long at most."""
+
+    events: list[bytes]
+    within_s: float
 
 
 class Pause(NamedTuple):
@@ -27,7 +37,7 @@ class Pause(NamedTuple):
     wait_s: float
 
 
-Step = Union[list[bytes], Pause]
+Step = Union[Post, Pause]
 
 
 def acknowledged(events: Sequence[Encoded], timeout_s: float) -> Generator[Step, Outcome, list[Result]]:
@@ -37,7 +47,7 @@ def acknowledged(events: Sequence[Encoded], timeout_s: float) -> Generator[Step,
     results: list[Result] = []
     while parts:
         part = parts[0]
-        outcome = yield [data for _, data in part]
+        outcome = yield Post([data for _, data in part], max(_SHORTEST_S, give_up_s - time.monotonic()))
         if outcome.is_to_be_split:
             middle = len(part) // 2
             parts.popleft()

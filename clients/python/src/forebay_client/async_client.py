@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 
-from forebay_client.acknowledged import Pause, acknowledged, one_result
+from forebay_client.acknowledged import Pause, Post, acknowledged, one_result
 from forebay_client.async_transport import AsyncTransport
 from forebay_client.client import BaseClient
 from forebay_client.events import Event
@@ -65,14 +65,14 @@ class AsyncClient(BaseClient):
         if self._pool is not None:
             self._pool.close()
 
-    async def _post(self, events: list[bytes]) -> Outcome:
+    async def _post(self, post: Post) -> Outcome:
         loop = asyncio.get_running_loop()
         if self._pool is None or self._pool.loop is not loop:
             self._pool = _Pool(loop)
         pool = self._pool
         async with pool.free:
             transport = pool.idle.pop() if pool.idle else AsyncTransport(**self._connection)
-            outcome = await transport.send(events, delivery="ack")
+            outcome = await transport.send(post.events, delivery="ack", within_s=post.within_s)
             pool.idle.append(transport)
         return outcome
 

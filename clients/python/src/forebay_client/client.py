@@ -124,7 +124,7 @@ class Client(BaseClient):
                     time.sleep(step.wait_s)
                     step = next(steps)
                 else:
-                    step = steps.send(transport.send(step, delivery="ack"))
+                    step = steps.send(transport.send(step.events, delivery="ack", within_s=step.within_s))
         except StopIteration as done:
             results: list[Result] = done.value
             self._transports.give_back(transport)

@@ -12,9 +12,9 @@ from forebay_client.events import METADATA_MAX_ENTRIES, metadata_json, quote
 
 _OWN_LOGGER = "forebay_client"
 _LEVELS = {0: "TRACE", 10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
-# What every record has; whatever else is in one came from `extra`. Formatters add the last three.
+# What every record has, or a formatter adds to it; whatever else is in one came from `extra`.
 _BARE = vars(logging.makeLogRecord({}))
-_STANDARD = frozenset(_BARE) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(_BARE) | {"message", "asctime"}
 _ORIGINS_KEPT = 4096
 _OURS = ("logger", "caller", "pid", "thread")
 

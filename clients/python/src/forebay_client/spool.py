@@ -52,7 +52,10 @@ class Segment:
         """Of a file that another process wrote: what is whole and not answered."""
         content = self.path.read_bytes()
         self.size = content.rfind(b"\n") + 1
-        self.sent = min(int(self.sent_path.read_text() or 0), self.size) if self.sent_path.exists() else 0
+        try:
+            self.sent = min(int(self.sent_path.read_text()), self.size)
+        except (FileNotFoundError, ValueError):  # nothing was answered, or the note was cut: all of it is sent again
+            self.sent = 0
         self.waiting = content.count(b"\n", self.sent)
 
     def note_sent(self) -> None:
@@ -218,6 +221,9 @@ class Spool:
             old.sent_path.replace(segment.sent_path)
         old.path.replace(segment.path)
         segment.load()
+        if not segment.waiting:
+            segment.unlink()
+            return
         self._segments.append(segment)
         self.bytes += segment.size - segment.sent
         self.events += segment.waiting

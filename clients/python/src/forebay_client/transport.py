@@ -33,19 +33,23 @@ class Transport(Endpoint):
     _connection: http.client.HTTPConnection | None = None
     _is_aborted = False
 
-    def send(self, events: Sequence[bytes], *, delivery: str = "") -> Outcome:
-        """Posts the events, each a JSON object without a line break. `delivery`: "" lets the server's rules decide."""
+    def send(self, events: Sequence[bytes], *, delivery: str = "", within_s: float | None = None) -> Outcome:
+        """Posts the events, each a JSON object without a line break. `delivery`: "" lets the server's rules decide.
+
+        `within_s` shortens the waits of this request.
+        """
         request = self.request(events, delivery)
+        wait_s = self.timeout_s if within_s is None else min(within_s, self.timeout_s)
         is_reused = self._connection is not None
         try:
             try:
-                return self._exchange(request, len(events))
+                return self._exchange(request, len(events), wait_s)
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 # A server closes what was idle for long; it is no sign that it is away.
                 if not is_reused or self._is_aborted:
                     raise
                 self.close()
-                return self._exchange(request, len(events))
+                return self._exchange(request, len(events), wait_s)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return no_answer(error)
@@ -76,8 +80,9 @@ class Transport(Endpoint):
             if connection.sock is not None:
                 os.close(connection.sock.detach())
 
-    def _exchange(self, request: Request, count: int) -> Outcome:
-        connection = self._connected()
+    def _exchange(self, request: Request, count: int, wait_s: float) -> Outcome:
+        connection = self._connected(wait_s)
+        connection.sock.settimeout(wait_s)
         try:
             connection.request("POST", request.target, request.body, dict(request.headers))
         except (BrokenPipeError, ConnectionResetError):
@@ -90,17 +95,16 @@ class Transport(Endpoint):
         headers = {name.lower(): value for name, value in response.getheaders()}
         return read_answer(response.status, headers, body, count)
 
-    def _connected(self) -> http.client.HTTPConnection:
+    def _connected(self, wait_s: float) -> http.client.HTTPConnection:
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = self._connect(min(wait_s, self.connect_timeout_s))
         return self._connection
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self, wait_s: float) -> http.client.HTTPConnection:
         connection = (
-            http.client.HTTPSConnection(self.host, self.port, timeout=self.connect_timeout_s, context=self.ssl_context)
+            http.client.HTTPSConnection(self.host, self.port, timeout=wait_s, context=self.ssl_context)
             if self.is_tls
-            else http.client.HTTPConnection(self.host, self.port, timeout=self.connect_timeout_s)
+            else http.client.HTTPConnection(self.host, self.port, timeout=wait_s)
         )
         connection.connect()
-        connection.sock.settimeout(self.timeout_s)
         return connection
