@@ -33,7 +33,7 @@ class ForebayHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override, unused-ignore]
         """As every handler, but without the lock: threads do not wait for each other."""
-        passed = self.filter(record)
+        passed = self.filter(record) if self.filters else True
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return passed
