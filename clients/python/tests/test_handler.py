@@ -110,6 +110,21 @@ def test_another_handlers_formatter_adds_nothing_to_the_metadata(logged: Logged)
     assert set(logged.arrived()[0]["metadata"]) == {"logger", "caller", "pid", "thread"}
 
 
+def test_a_record_that_somebody_took_something_out_of_keeps_its_extra(logged: Logged) -> None:
+    class Takes(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            del record.stack_info
+            record.stack_info = None
+            del record.relativeCreated
+            return True
+
+    logged.logger.addFilter(Takes())
+
+    logged.logger.info("m", extra={"order": 17})
+
+    assert set(logged.arrived()[0]["metadata"]) == {"logger", "caller", "pid", "thread", "order"}
+
+
 def test_a_signal_handler_or_destructor_that_logs_while_a_record_is_put_does_not_deadlock(logged: Logged) -> None:
     class Logging:
         def __del__(self) -> None:

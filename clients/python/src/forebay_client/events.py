@@ -21,7 +21,7 @@ from forebay_client.correlation import correlation_id
 quote = encode_basestring
 METADATA_MAX_ENTRIES = 64
 _NAME_MAX_CHARACTERS = 255
-_INT64 = range(-(1 << 63), 1 << 63)
+_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 _INFINITY = float("inf")
 
 
@@ -135,26 +135,24 @@ class Encoder:
 
 def metadata_json(entries: Iterable[tuple[str, Any]], room: int = METADATA_MAX_ENTRIES) -> str:
     """The inside of a JSON object of at most `room` entries; over it, the last one counts those left out."""
-    written = [f"{quote(str(name))}:{_scalar(value)}" for name, value in entries]
+    written = [
+        f"{quote(str(name))}:{quote(value) if type(value) is str else _scalar(value)}" for name, value in entries
+    ]
     if len(written) > room:
         written[room - 1 :] = [f'"entries_left_out":{len(written) - room + 1}']
     return ",".join(written)
 
 
 def _scalar(value: Any) -> str:
-    """JSON of a value that metadata may hold; text of any other."""
+    """JSON of a number, a boolean or None; text of anything else."""
     kind = type(value)
-    if kind is str:
-        return quote(value)
-    if kind is bool:
-        return "true" if value else "false"
-    if value is None:
-        return "null"
-    if kind is int and value in _INT64:
+    if kind is int and _INT64_MIN <= value <= _INT64_MAX:
         return repr(value)
     if kind is float and -_INFINITY < value < _INFINITY:
         return repr(value)
-    return quote(_text(value))
+    if kind is bool:
+        return "true" if value else "false"
+    return "null" if value is None else quote(_text(value))
 
 
 def _text(value: Any) -> str:

@@ -14,6 +14,7 @@ _OWN_LOGGER = "forebay_client"
 _LEVELS = {0: "TRACE", 10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "FATAL"}
 # What every record has, or a formatter adds to it; whatever else is in one came from `extra`.
 _BARE = vars(logging.makeLogRecord({}))
+_LAST_BARE = list(_BARE)[-1]
 _STANDARD = frozenset(_BARE) | {"message", "asctime"}
 _ORIGINS_KEPT = 4096
 _OURS = ("logger", "caller", "pid", "thread")
@@ -63,7 +64,8 @@ class ForebayHandler(logging.Handler):
     def _encode(self, record: logging.LogRecord) -> bytes:
         metadata = f'{self._origin(record)},"pid":{record.process or 0},"thread":{quote(record.threadName or "")}'
         fields = vars(record)
-        if len(fields) > len(_BARE):
+        # What is in `extra` comes behind the rest: this tells a bare record without a look at each of its fields.
+        if len(fields) != len(_BARE) or next(reversed(fields)) != _LAST_BARE:
             extra = [(name, value) for name, value in fields.items() if name not in _STANDARD]
             if extra:
                 metadata += "," + metadata_json(extra, METADATA_MAX_ENTRIES - len(_OURS))
