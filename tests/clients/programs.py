@@ -12,7 +12,8 @@ from tests.programs import Program
 BEGIN = """
 import logging, os, sys, time
 from forebay_client import ForebayHandler
-logging.getLogger().addHandler(handler := ForebayHandler(source="shop", spool_dir=os.environ.get("SPOOL_DIR"), exit_timeout_s=60))
+handler = ForebayHandler(source="shop", spool_dir=os.environ.get("SPOOL_DIR"), exit_timeout_s=60)
+logging.getLogger().addHandler(handler)
 logging.getLogger().setLevel("INFO")
 """
 

@@ -14,7 +14,8 @@ from stub import REFUSED, Answer, Stub
 BEGIN = """
 import logging, os, sys, multiprocessing, threading
 from forebay_client import ForebayHandler, Client, Event
-handler = ForebayHandler(os.environ["URL"], "k", source="shop", linger_s=float(os.environ.get("LINGER_S", "60")), exit_timeout_s=30)
+linger_s = float(os.environ.get("LINGER_S", "60"))
+handler = ForebayHandler(os.environ["URL"], "k", source="shop", linger_s=linger_s, exit_timeout_s=30)
 logging.getLogger().addHandler(handler)
 logging.getLogger().setLevel(logging.INFO)
 """
