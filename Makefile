@@ -10,9 +10,10 @@ checksum = $(shell cksum < $(1) | cut -d' ' -f1)
 RUNTIME := .venv/.runtime-$(call checksum,requirements.txt)
 DEV := .venv/.dev-$(call checksum,requirements-dev.txt)
 CODE := manage.py platform ingest tenants tests bench
-TESTS := tests/unit tests/contract tests/integration tests/faults tests/e2e
+CLIENT_TESTS := clients/python/tests tests/clients
+TESTS := tests/unit tests/contract tests/integration tests/faults tests/e2e $(CLIENT_TESTS)
 
-.PHONY: help up demo test test-unit test-integration test-faults check bench bench-console lock clean
+.PHONY: help up demo test test-unit test-integration test-faults test-client check bench bench-console bench-client lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +36,15 @@ test-integration: $(DEV) ## Run the contract and integration tests
 test-faults: $(DEV) ## Run the fault tests (FULL=1: with the shipped windows)
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
+test-client: $(DEV) ## Run the Python client's tests (FULL=1: away for 60 s)
+	@$(BIN)/python -m pytest $(CLIENT_TESTS) $(ARGS)
+
 check: export DATABASE_URL = sqlite://:memory:
 check: $(DEV) ## Lint, format, types, layering, docs, migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(CODE)
+	@cd clients/python && ../../$(BIN)/mypy
 	@$(BIN)/python manage.py check --fail-level WARNING
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(BIN)/python -m pytest -q tests/unit/test_house.py tests/unit/test_docs.py
@@ -49,6 +54,9 @@ bench: $(RUNTIME) ## Measure on a real Kafka and print one table
 
 bench-console: $(DEV) ## Measure the console's pages on 100,000 dead letters and 10,000 tenants
 	@exec $(BIN)/python -m bench.console $(ARGS)
+
+bench-client: $(RUNTIME) ## Measure what a log call costs an application that uses the Python client
+	@PYTHONPATH=clients/python/src exec $(BIN)/python -m bench.client_log_call $(ARGS)
 
 LOCKING = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)

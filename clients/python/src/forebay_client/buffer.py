@@ -1,0 +1,131 @@
+"""Events in memory between the application, which never waits, and the sender's threads: bounded in bytes.
+
+Any thread. The lock may be taken again by the thread that has it: a signal handler or a destructor may log. Whoever
+holds `changed` may call what says so; the others take it themselves.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import NamedTuple
+
+from forebay_client.results import Callback
+
+# What Python needs for an event beside its bytes: the object's head, its place in the queue, perhaps a callback.
+EVENT_BYTES = 128
+
+
+class Tracked(bytes):
+    """An encoded event of which somebody wants to hear what became of it."""
+
+    event_id: str
+    callback: Callback
+
+    @classmethod
+    def made(cls, data: bytes, event_id: str, callback: Callback) -> Tracked:
+        tracked = cls(data)
+        tracked.event_id, tracked.callback = event_id, callback
+        return tracked
+
+
+class Limits(NamedTuple):
+    """How much waits, and how much leaves at once."""
+
+    buffer_max_bytes: int = 16 << 20
+    batch_max_events: int = 500
+    batch_max_bytes: int = 1 << 20
+    linger_s: float = 0.2
+    """How long an event waits for others, so that they leave together."""
+    exit_timeout_s: float = 5.0
+    """How long the end of the process may wait for what is not sent yet."""
+
+
+class Buffer:
+    """Two queues under one bound: events nobody waits for, and events with a callback, which are sent with an ack."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._lock = threading.RLock()
+        self.changed = threading.Condition(self._lock)
+        self.limits = limits
+        # Its own, and not the tuple's: put() is what the application pays for.
+        self._max_bytes, self._batch_events, self._batch_bytes = limits[:3]
+        self.plain: deque[bytes] = deque()
+        self.tracked: deque[bytes] = deque()
+        self.is_closed = False
+        self.bytes = self.events = 0
+        """Until they are settled: those on their way count."""
+        self.settled = 0
+        self._queued_bytes = 0
+        self._ready_at_s = 0.0
+
+    def put(self, event: bytes) -> str:
+        """Why it was not taken; empty if it was. Wakes the sender for the first event and a full batch, not for all."""
+        size = len(event) + EVENT_BYTES
+        with self._lock:
+            if self.is_closed:
+                return "after_close"
+            if self.bytes + size > self._max_bytes:
+                return "buffer_full"
+            queue = self.plain if type(event) is bytes else self.tracked
+            queued_bytes = self._queued_bytes
+            if not queued_bytes:
+                self._ready_at_s = time.monotonic() + self.limits.linger_s
+                self.changed.notify_all()
+            queue.append(event)
+            self.events += 1
+            self.bytes += size
+            self._queued_bytes = queued_bytes + size
+            if queued_bytes < self._batch_bytes <= queued_bytes + size or len(queue) == self._batch_events:
+                self.changed.notify_all()
+        return ""
+
+    @property
+    def is_half_full(self) -> bool:
+        return 2 * self.bytes > self.limits.buffer_max_bytes
+
+    def ready_in_s(self) -> float | None:
+        """Holding `changed`: when a batch should leave; None when nothing is queued."""
+        limits = self.limits
+        if not self._queued_bytes:
+            return None
+        if self._queued_bytes >= limits.batch_max_bytes:
+            return 0.0
+        if max(len(self.plain), len(self.tracked)) >= limits.batch_max_events:
+            return 0.0
+        return max(0.0, self._ready_at_s - time.monotonic())
+
+    def take(self, queue: deque[bytes]) -> list[bytes]:
+        """Holding `changed`: the next batch of one of the queues; its events count until they are settled."""
+        events: list[bytes] = []
+        room = self.limits.batch_max_bytes
+        while queue and len(events) < self.limits.batch_max_events and (not events or room >= len(queue[0])):
+            room -= len(queue[0])
+            events.append(queue.popleft())
+        self._queued_bytes -= _size(events)
+        return events
+
+    def take_all(self) -> list[bytes]:
+        """Holding `changed`."""
+        events = [*self.plain, *self.tracked]
+        self.plain.clear()
+        self.tracked.clear()
+        self._queued_bytes = 0
+        return events
+
+    def put_back(self, events: list[bytes]) -> None:
+        """Holding `changed`: what was taken from `plain` and could not go anywhere."""
+        self.plain.extendleft(reversed(events))
+        self._queued_bytes += _size(events)
+
+    def settle(self, events: list[bytes]) -> None:
+        """Holding `changed`: they are answered, on the disk or given up."""
+        self.events -= len(events)
+        self.settled += len(events)
+        self.bytes -= _size(events)
+        self.changed.notify_all()
+
+
+def _size(events: list[bytes]) -> int:
+    return sum(map(len, events)) + EVENT_BYTES * len(events)

@@ -1,0 +1,100 @@
+"""Between memory and the disk: moves events to the spool while they cannot be sent, and brings them back in order.
+
+A thread of its own writes, so that neither the application nor a request under way waits for the disk. The disk may
+fail at any time: it is counted, and events stay in memory, within its bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Callable
+
+from forebay_client import spool
+from forebay_client.buffer import Buffer
+from forebay_client.ledger import Ledger
+
+log = logging.getLogger("forebay_client")
+
+_AFTER_AN_ERROR_S = 1.0
+
+
+class Spooler:
+    """`is_failing` says whether the server takes nothing at present; whoever changes that notifies `changed`."""
+
+    def __init__(self, disk: spool.Spool, buffer: Buffer, ledger: Ledger, is_failing: Callable[[], bool]) -> None:
+        self.spool = disk
+        self._buffer, self._ledger, self._is_failing = buffer, ledger, is_failing
+        self._thread = threading.Thread(target=self._spill_for_ever, name="forebay-spooler", daemon=True)
+
+    def start(self) -> None:
+        """Takes over what dead processes left, and begins to watch the buffer."""
+        try:
+            self._ledger.count(recovered=self.spool.recover())
+        except OSError as error:
+            self._failed("read", error)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is ending: the sender stores what is left itself
+            pass
+
+    def store(self, events: list[bytes]) -> bool:
+        """Whether the events are on the disk now, and no longer in memory."""
+        try:
+            if not self.spool.append(events):
+                return False
+        except OSError as error:
+            self._failed("written", error)
+            return False
+        with self._buffer.changed:
+            self._ledger.count(spooled=len(events))
+            self._buffer.settle(events)
+        return True
+
+    def read(self) -> spool.Batch | None:
+        """The oldest that is there; None if there is nothing or it cannot be read, which is counted."""
+        limits = self._buffer.limits
+        try:
+            return self.spool.read(limits.batch_max_events, limits.batch_max_bytes) if self.spool.events else None
+        except OSError as error:
+            self._failed("read", error)
+            lost = self.spool.forget_first()
+            with self._buffer.changed:
+                self._ledger.dropped("spool_lost", lost)
+                self._buffer.changed.notify_all()
+            return None
+
+    def answered(self, batch: spool.Batch) -> None:
+        try:
+            self.spool.answered(batch)
+        except OSError as error:  # after a restart they are sent again
+            self._failed("written", error)
+        with self._buffer.changed:
+            self._buffer.changed.notify_all()
+
+    def join(self) -> None:
+        """After the buffer is closed: what it had in its hands is on the disk or back in the buffer."""
+        if self._thread.is_alive():
+            self._thread.join(_AFTER_AN_ERROR_S)
+
+    def _spill_for_ever(self) -> None:
+        buffer = self._buffer
+        while True:
+            with buffer.changed:
+                buffer.changed.wait_for(lambda: buffer.is_closed or self._is_to_spill())
+                if not buffer.is_half_full:  # others join them, so that a write is worth it
+                    buffer.changed.wait(buffer.limits.linger_s)
+                if buffer.is_closed:
+                    return
+                events = buffer.take(buffer.plain) if self._is_to_spill() else []
+            if events and not self.store(events):
+                with buffer.changed:
+                    buffer.put_back(events)
+                    buffer.changed.wait_for(lambda: buffer.is_closed, _AFTER_AN_ERROR_S)
+
+    def _is_to_spill(self) -> bool:
+        return bool(self._buffer.plain) and (self._is_failing() or self._buffer.is_half_full)
+
+    def _failed(self, what: str, error: OSError) -> None:
+        log.warning("the spool cannot be %s: %s", what, error)
+        self._ledger.count(spool_errors=1)

@@ -1,0 +1,200 @@
+"""The logging handler: what a record becomes, and that nothing of it reaches the application."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import MakeClient
+from stub import REFUSED, Answer, Stub
+from test_client import settled
+
+from forebay_client import Client, ForebayHandler, correlated
+
+
+class Logged:
+    """A logger of the test's own, and what of it arrived."""
+
+    def __init__(self, client: Client, stub: Stub) -> None:
+        self.client, self._stub = client, stub
+        self.logger = logging.Logger("shop.orders")  # noqa: LOG001 - it must not outlive the test
+        self.logger.addHandler(ForebayHandler(client=client))
+
+    def arrived(self) -> list[Any]:
+        settled(self.client)
+        return self._stub.events
+
+
+@pytest.fixture
+def logged(make_client: MakeClient, stub: Stub) -> Logged:
+    return Logged(make_client(), stub)
+
+
+def test_a_record_becomes_an_event_with_extra_caller_and_correlation_id(logged: Logged) -> None:
+    with correlated("order-17"):
+        logged.logger.warning("order %d %s", 17, "late", extra={"order": 17, "tags": ["a"]})
+
+    (event,) = logged.arrived()
+
+    metadata = event["metadata"]
+    assert (event["source"], event["level"], event["message"]) == ("shop", "WARN", "order 17 late")
+    assert event["correlationId"] == "order-17"
+    assert (metadata["logger"], metadata["order"], metadata["tags"]) == ("shop.orders", 17, '["a"]')
+    assert metadata["caller"].startswith("test_handler.py:")
+    assert (metadata["thread"], type(metadata["pid"])) == ("MainThread", int)
+
+
+def test_an_exception_becomes_the_stack_trace(logged: Logged) -> None:
+    try:
+        raise KeyError("card")
+    except KeyError:
+        logged.logger.exception("declined", stack_info=True)
+
+    (event,) = logged.arrived()
+
+    assert (event["message"], event["level"]) == ("declined", "ERROR")
+    assert event["stackTrace"].startswith("Traceback (most recent call last)")
+    assert "KeyError: 'card'\nStack (most recent call last)" in event["stackTrace"]
+
+
+@pytest.mark.parametrize(
+    ("number", "level"),
+    [
+        (5, "TRACE"),
+        (10, "DEBUG"),
+        (15, "DEBUG"),
+        (20, "INFO"),
+        (25, "INFO"),
+        (40, "ERROR"),
+        (50, "FATAL"),
+        (99, "FATAL"),
+    ],
+)
+def test_any_level_has_one_that_forebay_knows(logged: Logged, number: int, level: str) -> None:
+    logged.logger.log(number, "m")
+
+    assert [event["level"] for event in logged.arrived()] == [level]
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text for you")
+
+    __repr__ = __str__
+
+
+def test_what_cannot_be_encoded_raises_nothing_and_is_counted(
+    logged: Logged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logged.logger.info("%s", Unprintable())
+    logged.logger.info("%d", "no number")
+    logged.logger.info("m", extra={"value": Unprintable()})
+    logged.logger.info("fine")
+
+    assert [event["message"] for event in logged.arrived()] == ["fine"]
+    assert logged.client.counters().dropped == {"unencodable": 3}
+    assert "no text for you" in capsys.readouterr().err
+
+
+def test_another_handlers_formatter_adds_nothing_to_the_metadata(logged: Logged) -> None:
+    first = logging.StreamHandler()
+    first.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logged.logger.handlers.insert(0, first)
+
+    logged.logger.info("m")
+
+    assert set(logged.arrived()[0]["metadata"]) == {"logger", "caller", "pid", "thread"}
+
+
+def test_a_record_that_somebody_took_something_out_of_keeps_its_extra(logged: Logged) -> None:
+    class Takes(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            del record.stack_info
+            record.stack_info = None
+            del record.relativeCreated
+            return True
+
+    logged.logger.addFilter(Takes())
+
+    logged.logger.info("m", extra={"order": 17})
+
+    assert set(logged.arrived()[0]["metadata"]) == {"logger", "caller", "pid", "thread", "order"}
+
+
+def test_a_signal_handler_or_destructor_that_logs_while_a_record_is_put_does_not_deadlock(logged: Logged) -> None:
+    class Logging:
+        def __del__(self) -> None:
+            logged.logger.info("from a destructor")
+
+    buffer = logged.client.sender._buffer
+    with buffer.changed:  # as in the middle of put()
+        held = Logging()
+        del held
+
+    assert len(logged.arrived()) == 1
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, put back after the test."""
+    logger = logging.getLogger()
+    handlers, level = list(logger.handlers), logger.level
+    yield logger
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+def test_what_the_client_says_of_itself_is_not_sent(stub: Stub, make_client: MakeClient, root: logging.Logger) -> None:
+    client = make_client()
+    root.addHandler(ForebayHandler(client=client))
+    stub.script = [REFUSED]
+
+    root.warning("the application's")
+    counters = settled(client)
+
+    assert (counters.taken, counters.retries) == (1, 1)
+
+
+def test_it_is_made_by_a_configuration(stub: Stub, root: logging.Logger) -> None:
+    handler = {"class": "forebay_client.ForebayHandler", "url": stub.url, "key": "k", "source": "shop", "level": "INFO"}
+    config = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"forebay": handler},
+        "root": {"handlers": ["forebay"], "level": "DEBUG"},
+    }
+
+    logging.config.dictConfig(config)
+    root.info("sent")
+    root.debug("below its level")
+    made = root.handlers[-1]
+    made.flush()
+    made.close()
+
+    assert [event["message"] for event in stub.events] == ["sent"]
+    assert isinstance(made, ForebayHandler)
+    assert made.client.counters().accepted == 1
+
+
+def test_a_server_that_hangs_makes_no_log_call_wait(stub: Stub, make_client: MakeClient) -> None:
+    stub.otherwise = Answer(delay_s=30)
+    logged = Logged(make_client(timeout_s=60), stub)
+    done = threading.Event()
+
+    def log_much() -> None:
+        for at in range(2000):
+            logged.logger.info("number %d", at)
+        done.set()
+
+    thread = threading.Thread(target=log_much)
+    thread.start()
+
+    stub.wait_for(1)
+    assert done.wait(25)
+    answered = logged.client.counters().accepted
+    thread.join()
+    assert answered < 2000
