@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import zlib
 from hashlib import blake2b
-from typing import Union
+from typing import Any, Union
 
 HEAD_BYTES = 1024
 TAIL_BYTES = 1024
 _GZIP_MAGIC = b"\x1f\x8b"
-_RAW_BYTES = 64 << 10
+_RAW_BYTES = 32 << 10
+_SMALL_BYTES = 64
 _STEP_BYTES = 256 << 10
 
 
@@ -41,6 +42,10 @@ class PlainContent:
     def is_over(self, offset: int) -> bool:
         """Whether nothing can ever follow: not known of a plain file."""
         return False
+
+    def read_disk_bytes(self, position: int) -> int:
+        """How large the file was on the disk when it had been read up to this offset and no further."""
+        return min(position, self.size_bytes())
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -102,6 +107,10 @@ class GzipContent:
     def close(self) -> None:
         os.close(self.descriptor)
 
+    def read_disk_bytes(self, position: int) -> int:
+        """As above."""
+        return self._raw_offset
+
     def _fill(self) -> bool:
         """Unfolds some more; False when nothing more is there at present."""
         while not self.damage:
@@ -124,11 +133,13 @@ class GzipContent:
             if not self._raw:
                 return False
             self._is_between_members = False
+        before = self._member.copy()
         try:
             text = self._member.decompress(self._raw, _STEP_BYTES)
         except zlib.error as error:
             self.damage = str(error)
-            return False
+            self._text += _before_damage(before, self._raw)
+            return bool(self._text)
         self._raw = self._member.unconsumed_tail
         if self._member.eof:
             self._raw = self._member.unused_data
@@ -136,6 +147,17 @@ class GzipContent:
             self._is_between_members = True
         self._text += text
         return bool(text)
+
+
+def _before_damage(member: Any, raw: bytes) -> bytes:
+    """What a call that fails has unfolded is lost with it; in small pieces only the last one's is."""
+    text = b""
+    try:
+        for at in range(0, len(raw), _SMALL_BYTES):
+            text += member.decompress(raw[at : at + _SMALL_BYTES])
+    except zlib.error:  # here it is
+        pass
+    return text
 
 
 Content = Union[PlainContent, GzipContent]

@@ -64,11 +64,8 @@ class Discovery:
         self._looked_into: dict[Place, int] = {}
         self._told: set[str] = set()
         self._is_first_scan = True
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a file was found of which a line is still to come."""
-        return any(not candidate.is_copy for candidate in self._candidates.values())
+        self.is_short_of_room = False
+        """The last scan found more files than may be open."""
 
     def scan(self, now_s: float) -> None:
         """Looks for files that are new, moved, truncated or gone."""
@@ -77,6 +74,7 @@ class Discovery:
         self._places = {**self._around(), **self._globbed()}
         self._note_states()
         self._note_names()
+        self.is_short_of_room = False
         self._reopen(now_s)
         self._consider()
         for candidate in self._candidates.values():
@@ -115,9 +113,8 @@ class Discovery:
         self.readers.remove(reader)
         state, content = reader.state, reader.content
         if content is not None:
-            about = os.fstat(content.descriptor)
-            state.disk_bytes = about.st_size
-            if not about.st_nlink:
+            state.disk_bytes = content.read_disk_bytes(reader.position) if reader.is_settled else -1
+            if not os.fstat(content.descriptor).st_nlink:
                 state.place = None
             content.close()
         state.is_finished = state.place is None
@@ -183,8 +180,10 @@ class Discovery:
                 continue
             here = self._places[state.place]
             kind = here.kind or self._kind_of(state.path)
-            content = self._open(here.path, state.place) if kind is not None and self._has_news(here, state) else None
-            if content is None or kind is None:
+            if kind is None or not self._has_news(here, state) or not self._make_room():
+                continue
+            content = self._open(here.path, state.place)
+            if content is None:
                 continue
             if state.lies_in(content):
                 self._read(state, content, kind, now_s)
@@ -218,6 +217,8 @@ class Discovery:
     def _can_be_told(self, candidate: Candidate) -> bool:
         """Its first line, or a kilobyte of it, is there; of a file that does not grow any more, anything."""
         head = candidate.content.read(0, HEAD_BYTES)
+        if candidate.content.damage:
+            self._tell_once(f"{candidate.path}: damaged ({candidate.content.damage})")
         is_last = candidate.is_gone or self._options.once or candidate.content.is_over(len(head))
         return b"\n" in head or len(head) == HEAD_BYTES or (is_last and bool(head))
 
@@ -299,8 +300,9 @@ class Discovery:
         """Whether another file may be opened; one that is idle gives way."""
         if len(self.readers) + len(self._candidates) < self._options.max_open_files:
             return True
-        idle = [reader for reader in self.readers if reader.is_at_end and not reader.has_lines and not reader.is_gone]
+        idle = [reader for reader in self.readers if reader.is_idle]
         if not idle:
+            self.is_short_of_room = True
             self._tell_once(f"more than {self._options.max_open_files} files grow at a time: the others wait")
             return False
         self.close(min(idle, key=lambda reader: reader.changed_s))

@@ -49,10 +49,21 @@ class FileReader:
         self._grouper = kind.grouper()
         self._lines: Lines = []
         self._taken = 0
+        self._handed_out = state.offset
 
     @property
     def has_lines(self) -> bool:
         return self._taken < len(self._lines)
+
+    @property
+    def is_idle(self) -> bool:
+        """It could be closed until it grows."""
+        return self.is_at_end and self.is_settled and not self.is_gone
+
+    @property
+    def is_settled(self) -> bool:
+        """All that was read is accepted, but for a line that has not ended."""
+        return not self.has_lines and not self._grouper and self.state.offset >= self._handed_out
 
     def read(self, now_s: float) -> bool:
         """One chunk more, once all lines are taken; whether there was anything."""
@@ -77,7 +88,8 @@ class FileReader:
         end = bisect_left(self._lines, (self._lines[begin][0] + max_bytes,), begin + 1)
         self._taken = min(end, begin + max_events)
         taken = self._lines[begin : self._taken]
-        return Taken([line for line in taken if line[2]], taken[-1][1])
+        self._handed_out = taken[-1][1]
+        return Taken([line for line in taken if line[2]], self._handed_out)
 
     def accept(self, resume: int) -> None:
         """All before this offset need not be read again."""
@@ -85,9 +97,11 @@ class FileReader:
         self.state.cuts = [cut for cut in self.state.cuts if cut > resume]
 
     def is_truncated(self) -> bool:
-        """Whether what was read is no longer there. A file that was truncated and has grown beyond, too."""
-        if self.content is None or self.content.is_compressed or not self._tail:
+        """Whether what was seen of the file is no longer there. One that has grown again beyond that, too."""
+        if self.content is None or self.content.is_compressed:
             return False
+        if self.position < HEAD_BYTES:
+            return self.content.read(0, len(self._head)) != self._head
         return self.content.read(self.position - len(self._tail), len(self._tail)) != self._tail
 
     def lose_content(self) -> Content:
@@ -101,7 +115,7 @@ class FileReader:
     def go_on_with(self, content: Content, now_s: float) -> None:
         """A copy of what was lost."""
         self.content, self.changed_s, self.is_finished = content, now_s, False
-        self._tail = self._tail_in(content)
+        self._head, self._tail = content.read(0, HEAD_BYTES), self._tail_in(content)
 
     def has_waited(self, now_s: float) -> bool:
         """Whether lines that may go on have been held for long enough."""

@@ -94,7 +94,7 @@ class Tailer:
 
     def _rests(self) -> bool:
         """Nothing to do at present; whether there never will be."""
-        if self._options.once and not self.discovery.readers and not self.discovery.is_waiting:
+        if self._options.once and not self.discovery.readers and not self.discovery.is_short_of_room:
             return True
         if not any(reader.has_lines for reader in self.discovery.readers):
             self._clock.sleep(self._options.poll_s)
