@@ -45,7 +45,9 @@ class FileState:
     is_finished: bool = False
     """All of it is accepted and it is gone. A compressed copy that comes later has nothing new."""
     disk_bytes: int = -1
-    """Its size on the disk when all of it had been read: unchanged, it need not be looked into."""
+    changed_ns: int = 0
+    """Size and modification on the disk when all of it had been read: unchanged, it need not be looked into. Both, for
+    an inode may be another file's by now, and as large."""
     seen_wall_s: float = 0.0
 
     @property

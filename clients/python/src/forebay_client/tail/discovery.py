@@ -113,8 +113,10 @@ class Discovery:
         self.readers.remove(reader)
         state, content = reader.state, reader.content
         if content is not None:
+            about = os.fstat(content.descriptor)
+            state.changed_ns = about.st_mtime_ns
             state.disk_bytes = content.read_disk_bytes(reader.position) if reader.is_settled else -1
-            if not os.fstat(content.descriptor).st_nlink:
+            if not about.st_nlink:
                 state.place = None
             content.close()
         state.is_finished = state.place is None
@@ -338,7 +340,8 @@ class Discovery:
 
     def _has_news(self, here: Found, state: FileState) -> bool:
         try:
-            return os.stat(here.path).st_size != state.disk_bytes
+            about = os.stat(here.path)
+            return (about.st_size, about.st_mtime_ns) != (state.disk_bytes, state.changed_ns)
         except OSError:
             return False
 
