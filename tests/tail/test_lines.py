@@ -1,5 +1,7 @@
 """Bytes to lines: what comes out depends on the bytes alone, never on how they were cut into chunks."""
 
+from itertools import pairwise
+
 import pytest
 from forebay_client.tail.lines import CUT, ENCODINGS, SPLIT, Line, LineFramer, encoding_of
 from hypothesis import given
@@ -9,14 +11,16 @@ LIMIT_BYTES = 16
 # Short and long lines, ends of both kinds, characters of one to four bytes, what is no text, holes.
 PIECES = ["a", "bc", "wörter", "漢字", "😀", "\r", "\n", "\r\n", "\0\0\0\0", "x" * 40, " ", "é" * 20]
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
-BYTES = st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b"\0", b"\xff", b"\xe6\xbc", b"\x80\x80", b"z" * 33])).map(b"".join)
+BYTES = st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b"\0", b"\xff", b"\xe6\xbc", b"\x80\x80", b"z" * 33])).map(
+    b"".join
+)
 CUTS = st.lists(st.integers(0, 400), max_size=12)
 OVERLONG = st.sampled_from([SPLIT, CUT])
 
 
 def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    return [data[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [data[begin:end] for begin, end in pairwise(edges)]
 
 
 def framed(data: bytes, cuts: list[int], *, name: str = "utf-8", overlong: str = SPLIT, at: int = 0) -> list[Line]:
@@ -39,7 +43,9 @@ def test_any_chunking_of_two_byte_characters_gives_the_same_lines(
 
 
 @given(BYTES, OVERLONG, st.data())
-def test_reading_again_from_any_line_gives_the_rest_of_the_lines(data: bytes, overlong: str, draw: st.DataObject) -> None:
+def test_reading_again_from_any_line_gives_the_rest_of_the_lines(
+    data: bytes, overlong: str, draw: st.DataObject
+) -> None:
     lines = framed(data, [], overlong=overlong)
     if not lines:
         return
