@@ -149,7 +149,7 @@ def test_a_quota_that_is_used_up_slows_it_down_and_loses_nothing(
     node = start_node(start=False)
     node.manage(
         *("shell", "--verbosity", "0", "--command"),
-        "from tenants.models import Plan\nPlan.objects.create(name='small', events_per_s=2000, events_burst=2500)",
+        "from tenants.models import Plan\nPlan.objects.create(name='small', events_per_s=2000, burst_events=2000)",
     )
     tails = Tails(tmp_path, node, admit_tenant(node, "acme", plan="small"))
     node.start()

@@ -16,6 +16,7 @@ from forebay_client.tail.failures import TailError
 from forebay_client.wire import Outcome, Rejection
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+_TOO_MANY = ("batch_exceeds_burst", "too_many_events")
 _TOO_OLD = "timestamp_out_of_range"
 _ADVICE = {
     401: "give a valid key: FOREBAY_KEY, key_file or --key-file",
@@ -50,12 +51,15 @@ class Delivery:
         self._sender, self._wait, self._say = sender, wait, say
         self._has_delivered = False
         self._waits = 0
-        self.requests = self.waited = 0
+        self.max_events: int | None = None
+        """What Forebay has found too many for one request; to be kept to, for each such request is in vain."""
 
     def deliver(self, events: Sequence[bytes]) -> Delivered:
         """Returns when nothing of it is open. Raises Stopped, and TailError where Forebay turns away the very first."""
         outcome = self._settled(events)
         if outcome.is_to_be_split:
+            if outcome.code in _TOO_MANY:
+                self.max_events = len(events) // 2
             return self._in_halves(events)
         self._has_delivered = True
         delivered = Delivered(len(outcome.accepted), dict(outcome.rejected))
@@ -65,7 +69,6 @@ class Delivery:
     def _settled(self, events: Sequence[bytes]) -> Outcome:
         while True:
             outcome = self._sender.send(events)
-            self.requests += 1
             if outcome.retry_after_s is None:
                 self._note_recovery()
                 return outcome
@@ -81,7 +84,6 @@ class Delivery:
             reason = f"{outcome.status} {outcome.code}".strip() if outcome.status else "no answer"
             self._say(f"waiting: {reason}{f', {outcome.detail}' if outcome.detail else ''}")
         self._waits += 1
-        self.waited += 1
         if not self._wait(wait_s * random.uniform(1.0, 1.2)):  # no secret
             raise Stopped
 

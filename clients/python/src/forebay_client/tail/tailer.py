@@ -145,7 +145,7 @@ class Tailer:
                 return False
             self.counts.read_bytes += reader.position - before
         while reader.has_lines and not self._is_full(batch):
-            room_events = self._options.batch_events - len(batch.events)
+            room_events = self._batch_events() - len(batch.events)
             lines, resume = reader.take(room_events, self._options.batch_bytes - batch.events_bytes)
             events = reader.encoder.encode(lines, reader.origin)
             batch.events += events
@@ -154,7 +154,10 @@ class Tailer:
         return True
 
     def _is_full(self, batch: Batch) -> bool:
-        return len(batch.events) >= self._options.batch_events or batch.events_bytes >= self._options.batch_bytes
+        return len(batch.events) >= self._batch_events() or batch.events_bytes >= self._options.batch_bytes
+
+    def _batch_events(self) -> int:
+        return min(self._options.batch_events, self.delivery.max_events or self._options.batch_events)
 
     def _deliver(self, batch: Batch) -> None:
         while self._checkpoints.is_urgent and not self._save():
