@@ -10,9 +10,9 @@ checksum = $(shell cksum < $(1) | cut -d' ' -f1)
 RUNTIME := .venv/.runtime-$(call checksum,requirements.txt)
 DEV := .venv/.dev-$(call checksum,requirements-dev.txt)
 CODE := manage.py platform ingest tenants tests bench
-TESTS := tests/unit tests/contract tests/integration tests/faults tests/e2e
+TESTS := tests/unit tests/contract tests/integration tests/faults tests/e2e tests/tail
 
-.PHONY: help up demo test test-unit test-integration test-faults check bench bench-console lock clean
+.PHONY: help up demo test test-unit test-integration test-faults check bench bench-console bench-tail lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: $(RUNTIME) ## Measure on a real Kafka and print one table
 
 bench-console: $(DEV) ## Measure the console's pages on 100,000 dead letters and 10,000 tenants
 	@exec $(BIN)/python -m bench.console $(ARGS)
+
+bench-tail: $(DEV) ## Measure how fast `forebay tail` reads a file of 1 GB, and sends one of 200 MB
+	@exec $(BIN)/python -m bench.tail $(ARGS)
 
 LOCKING = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from forebay_client.tail.checkpoints import FORGOTTEN_AFTER_S, MARKS_KEPT, Checkpoints, new_state
 from forebay_client.tail.failures import TailError
 

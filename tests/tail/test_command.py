@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forebay_client.tail import command
 from forebay_client.tail.command import main, options_of
 from forebay_client.tail.failures import TailError

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from forebay_client.tail.delivery import Delivery, Stopped
 from forebay_client.tail.failures import TailError
 from forebay_client.wire import Outcome, Rejection
-
 from tests.tail.world import Sink, World, numbered
 
 EVENTS = [b'{"message":"%d","eventId":"%d","metadata":{}}' % (number, number) for number in range(6)]

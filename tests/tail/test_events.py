@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from forebay_client.tail.events import EventEncoder, Origin, event_id, file_id, without_timestamp
 from forebay_client.tail.formats import parser_of
 from forebay_client.tail.levels import find_level, known_level
 from forebay_client.tail.timestamps import Timestamps
-from hypothesis import given
-from hypothesis import strategies as st
-
 from ingest.dataplane.event import EventLimits, LogEvent, Stamp, complete
 
 NOW_WALL_S = 1_893_499_200.0  # 2030-01-01T12:00:00Z

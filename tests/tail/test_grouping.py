@@ -4,11 +4,11 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from forebay_client.tail.grouping import Grouper, starts_unindented, starts_with
-from forebay_client.tail.lines import ENCODINGS, Line, LineFramer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forebay_client.tail.grouping import Grouper, starts_unindented, starts_with
+from forebay_client.tail.lines import ENCODINGS, Line, LineFramer
 from tests.tail.world import World
 
 JAVA = """\

@@ -3,9 +3,10 @@
 from itertools import pairwise
 
 import pytest
-from forebay_client.tail.lines import CUT, ENCODINGS, SPLIT, Line, LineFramer, encoding_of
 from hypothesis import given
 from hypothesis import strategies as st
+
+from forebay_client.tail.lines import CUT, ENCODINGS, SPLIT, Line, LineFramer, encoding_of
 
 LIMIT_BYTES = 16
 # Short and long lines, ends of both kinds, characters of one to four bytes, what is no text, holes.

@@ -16,10 +16,11 @@ from tests.faults.accounts import accounts_of
 from tests.faults.conftest import admit_tenant
 from tests.node import ROOT, Node
 from tests.programs import Program, poll_until
-from tests.tail.writers import Writer, copytruncate, rename
+from tests.tail.rotations import copytruncate, rename_and_pack
+from tests.tail.writers import Writer
 
 IS_FULL = os.environ.get("FULL") == "1"
-KILLS = 20 if IS_FULL else 8
+KILLS = 20 if IS_FULL else 6
 DEADLINE_S = 90.0
 
 StartNode = Callable[..., Node]
@@ -99,7 +100,7 @@ def test_each_line_is_stored_under_one_id_though_the_tailer_is_killed_while_file
     node.start()
 
     with (
-        Writer(tails.logs / "renamed.log", rename) as renamed,
+        Writer(tails.logs / "renamed.log", rename_and_pack) as renamed,
         Writer(tails.logs / "copied.log", copytruncate) as copied,
     ):
         for _ in range(KILLS):
@@ -125,7 +126,7 @@ def test_a_node_that_is_killed_and_comes_back_costs_no_line(
     tails = Tails(tmp_path, node, admit_tenant(node, "acme"))
     node.start()
 
-    with Writer(tails.logs / "app.log", rename) as writer:
+    with Writer(tails.logs / "app.log", rename_and_pack) as writer:
         program = tails.start()
         tails.wait_for_more(0)
         node.kill()
@@ -183,3 +184,20 @@ def test_ctrl_c_ends_it_cleanly_and_a_wrong_key_with_advice(
     assert refused.wait(DEADLINE_S) == 1
     assert "401" in tails.output.read_text()
     assert "--key-file" in tails.output.read_text()
+
+
+def test_the_management_command_sends_to_the_platform_of_this_machine(
+    start_node: StartNode, kafka_bootstrap: str, topic_name: str, tmp_path: Path
+) -> None:
+    node = start_node(start=False)
+    key = admit_tenant(node, "acme")
+    node.start()
+    log = tmp_path / "app.log"
+    log.write_text("one\ntwo\n")
+
+    node.manage("tail", "--once", "--key", key, str(log))
+    node.manage("tail", "--once", "--key", key, str(log))  # its checkpoints are the node's
+
+    events = stored(kafka_bootstrap, topic_name, ["one", "two"])
+    check_once(events, ["one", "two"], node)
+    assert len(events) == 2

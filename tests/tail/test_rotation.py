@@ -3,51 +3,18 @@
 import gzip
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
-from forebay_client.wire import Outcome
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from forebay_client.wire import Outcome
+from tests.tail.rotations import copytruncate, pack, rename
 from tests.tail.world import World, numbered
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
-
-
-def rename(world: World) -> Path:
-    """app.log becomes app.log.1, what was that app.log.2 and so on; returns where it went."""
-    rotated = sorted(world.logs.glob("app.log.*"), key=lambda path: int(path.name.split(".")[2]), reverse=True)
-    for path in rotated:
-        number, *rest = path.name.split(".")[2:]
-        path.rename(world.logs / ".".join(["app.log", str(int(number) + 1), *rest]))
-    target = world.logs / "app.log.1"
-    world.log.rename(target)
-    return target
-
-
-def copytruncate(world: World) -> Path:
-    rotated = sorted(world.logs.glob("app.log.*"), key=lambda path: int(path.name.split(".")[2]), reverse=True)
-    for path in rotated:
-        number, *rest = path.name.split(".")[2:]
-        path.rename(world.logs / ".".join(["app.log", str(int(number) + 1), *rest]))
-    target = world.logs / "app.log.1"
-    shutil.copyfile(world.log, target)
-    os.truncate(world.log, 0)
-    return target
-
-
-def pack(path: Path) -> Path:
-    """As gzip does: the packed file is complete before the other goes."""
-    target = path.with_name(f"{path.name}.gz")
-    with path.open("rb") as plain, gzip.open(target, "wb") as packed:
-        shutil.copyfileobj(plain, packed)
-    path.unlink()
-    return target
 
 
 def test_a_growing_file_is_followed(world: World) -> None:
@@ -77,7 +44,7 @@ def test_what_is_written_to_a_renamed_file_and_to_its_successor_arrives(world: W
     world.tailer(close_after_s=5)
     world.turn_for(1)
 
-    rotated = rename(world)
+    rotated = rename(world.log)
     world.lines(2, path=rotated)
     world.lines(3)
     world.turn_for(5)
@@ -95,7 +62,7 @@ def test_lines_of_a_rotated_file_go_before_those_of_its_successor(world: World) 
     world.lines(*range(100))
     world.turn_for(1)
     world.lines(*range(100, 200))
-    rename(world)
+    rename(world.log)
     world.lines(*range(200, 300))
 
     world.turn_for(10)
@@ -108,7 +75,7 @@ def test_a_file_that_was_renamed_while_nobody_read_is_read_on(world: World) -> N
     world.run_once()
 
     world.lines(2)
-    rename(world)
+    rename(world.log)
     world.lines(3)
 
     assert sorted(world.settle()) == numbered(1, 2, 3)
@@ -121,7 +88,7 @@ def test_even_when_its_new_name_is_in_no_glob(world: World) -> None:
     world.run_once()
 
     world.lines(2)
-    rename(world)
+    rename(world.log)
     world.lines(3)
 
     assert sorted(world.settle()) == numbered(1, 2, 3)
@@ -131,7 +98,7 @@ def test_a_copied_and_truncated_file_is_not_sent_twice(world: World) -> None:
     world.tailer()
     world.lines(1, 2)
     world.turn_for(5)
-    copytruncate(world)
+    copytruncate(world.log)
     world.turn_for(5)
     world.lines(3)
     world.turn_for(60)
@@ -145,7 +112,7 @@ def test_what_was_not_read_before_the_truncation_is_read_in_the_copy(world: Worl
     world.run_once()
 
     world.lines(3)
-    copytruncate(world)
+    copytruncate(world.log)
     world.lines(4)
 
     assert sorted(world.settle()) == numbered(1, 2, 3, 4)
@@ -158,7 +125,7 @@ def test_even_when_the_copy_is_in_no_glob_and_packed(world: World) -> None:
     world.run_once()
 
     world.lines(3)
-    pack(copytruncate(world))
+    pack(copytruncate(world.log))
     world.lines(4)
 
     assert sorted(world.settle()) == numbered(1, 2, 3, 4)
@@ -284,7 +251,7 @@ def test_a_packed_file_that_was_not_finished_is_read_on(world: World) -> None:
     tailer.turn()
     world.kill()
 
-    pack(rename(world))
+    pack(rename(world.log))
     world.lines(1000)
 
     assert sorted(world.settle()) == sorted(numbered(*range(1001)))
@@ -295,7 +262,7 @@ def test_a_packed_file_that_was_finished_is_not_sent_again(world: World) -> None
     world.tailer()
     world.lines(*range(100))
     world.turn_for(5)
-    rotated = rename(world)
+    rotated = rename(world.log)
     world.lines(100)
     world.turn_for(30)
     pack(rotated)
@@ -349,7 +316,7 @@ def test_a_line_without_an_end_is_sent_when_its_file_is_over(world: World) -> No
     world.turn_for(30)
     assert world.sink.messages == numbered(1)
 
-    rename(world)
+    rename(world.log)
     world.turn_for(30)
 
     assert world.sink.messages == numbered(1, 2)
@@ -359,7 +326,7 @@ def test_what_is_written_after_such_an_end_is_an_event_of_its_own_even_after_a_c
     world.write("line 1\nline")
     world.tailer(close_after_s=5, checkpoint_s=1000)
     world.turn_for(1)
-    rotated = rename(world)
+    rotated = rename(world.log)
     world.turn_for(30)
     world.kill()
     world.write(" 2\nline 3\n", rotated)
@@ -408,39 +375,3 @@ def test_a_hundred_files_get_their_turn_beside_a_large_one(world: World) -> None
         tailer.turn()
 
     assert {f"small {number}" for number in range(100)} <= set(world.sink.messages)
-
-
-STEPS = st.lists(
-    st.sampled_from(["write", "write", "write", "turn", "turn", "rename", "copytruncate", "pack", "kill", "scan"]),
-    min_size=5,
-    max_size=40,
-)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(STEPS, st.integers(1, 200), st.booleans())
-def test_whatever_happens_in_whatever_order_each_line_has_one_id(steps: list[str], at_once: int, saves: bool) -> None:
-    """Rotations and kill -9 at any moment; only a file that is away before it was ever seen may be lost, so none is."""
-    with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), batch_events=50, close_after_s=2, checkpoint_s=0.0 if saves else 1000.0)
-        written = 0
-        for step in ["write", *steps]:
-            if step == "write":
-                world.lines(*range(written, written + at_once))
-                written += at_once
-            elif step == "turn":
-                (world._tailer or world.tailer()).turn()
-            elif step == "scan":
-                world._tailer or world.tailer()
-                world.turn_for(3)
-            elif step == "kill":
-                world.kill()
-            elif step == "pack" and (world.logs / "app.log.1").exists():
-                pack(world.logs / "app.log.1")
-            elif step in ("rename", "copytruncate") and world.log.exists() and world.log.stat().st_size:
-                {"rename": rename, "copytruncate": copytruncate}[step](world)
-        world.settle()
-        world.settle()
-
-        ids = {event["eventId"]: event["message"] for event in world.sink.events}
-        assert sorted(ids.values()) == sorted(numbered(*range(written)))

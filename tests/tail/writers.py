@@ -1,8 +1,5 @@
-"""Programs that log, and the rotations that real ones do under them: numbered lines, so that each can be missed."""
+"""A program that logs numbered lines and rotates its log, so that each line can be missed."""
 
-import gzip
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,51 +10,19 @@ from typing import Self
 LINES_A_STEP = 20
 
 
-def rename_rotated(log: Path, keep: int) -> None:
-    """app.log.1 to app.log.2 and so on. None is deleted, for a test may not lose what nobody has read."""
-    for number in range(keep, 0, -1):
-        for suffix in ("", ".gz"):
-            path = log.with_name(f"{log.name}.{number}{suffix}")
-            if path.exists():
-                path.rename(log.with_name(f"{log.name}.{number + 1}{suffix}"))
-
-
-def rename(log: Path, keep: int) -> None:
-    """As logrotate does by default; each second one is packed at the next rotation, as with `delaycompress`."""
-    rename_rotated(log, keep)
-    log.rename(log.with_name(f"{log.name}.1"))
-    second = log.with_name(f"{log.name}.2")
-    if second.exists():
-        pack(second)
-
-
-def copytruncate(log: Path, keep: int) -> None:
-    """The writer waits meanwhile: what it would write between the copy and the truncation is lost to everybody."""
-    rename_rotated(log, keep)
-    shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-    os.truncate(log, 0)
-
-
-def pack(path: Path) -> None:
-    with path.open("rb") as plain, gzip.open(f"{path}.gz", "wb") as packed:
-        shutil.copyfileobj(plain, packed)
-    path.unlink()
-
-
 class Writer:
     """Writes lines until the `with` block is left, and rotates each `rotate_lines` of them."""
 
     def __init__(
         self,
         log: Path,
-        rotate: Callable[[Path, int], None],
+        rotate: Callable[[Path], Path],
         *,
         rotate_lines: int = 2_000,
         lines_per_s: float = 1_000.0,
-        text: str = "",
     ) -> None:
         self.lines: list[str] = []
-        self._log, self._rotate, self._rotate_lines, self._text = log, rotate, rotate_lines, text
+        self._log, self._rotate, self._rotate_lines = log, rotate, rotate_lines
         self._pause_s = LINES_A_STEP / lines_per_s
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
@@ -80,7 +45,7 @@ class Writer:
                 self._write()
                 if len(self.lines) >= (rotations + 1) * self._rotate_lines:
                     rotations += 1
-                    self._rotate(self._log, rotations)
+                    self._rotate(self._log)
                 time.sleep(self._pause_s)
         except OSError as failure:  # shown by the test that it belongs to
             self._failure = failure
@@ -88,7 +53,7 @@ class Writer:
     def _write(self) -> None:
         """With a descriptor of its own each time, as a program that opens its log again after a rotation."""
         numbers = range(len(self.lines), len(self.lines) + LINES_A_STEP)
-        lines = [f"{self._log.name} INFO number {number} {self._text}".rstrip() for number in numbers]
+        lines = [f"{self._log.name} INFO number {number}" for number in numbers]
         with self._log.open("a") as file:
             file.write("".join(f"{line}\n" for line in lines))
         self.lines += lines

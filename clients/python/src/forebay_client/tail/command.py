@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -113,8 +113,8 @@ def _add_how(group: Any) -> None:
     group.add_argument("--report-s", type=_number, metavar="S", help="how often to tell progress; default 10")
 
 
-def options_of(given: argparse.Namespace, environment: dict[str, str]) -> Options:
-    """Raises TailError with what is missing or wrong."""
+def options_of(given: argparse.Namespace, environment: Mapping[str, str], state: Path | None = None) -> Options:
+    """Flags, then the file, then the environment, then `state`. Raises TailError with what is missing or wrong."""
     flags = {name: value for name, value in vars(given).items() if value is not None}
     shared, inputs = options.read_file(flags["config"]) if "config" in flags else ({}, [])
     if flags.get("paths"):
@@ -130,7 +130,7 @@ def options_of(given: argparse.Namespace, environment: dict[str, str]) -> Option
         raise TailError("where to? Give --url https://... or FOREBAY_URL")
     if not shared["key"]:
         raise TailError("no API key: give FOREBAY_KEY or --key-file FILE")
-    shared.setdefault("state", options.default_state())
+    shared.setdefault("state", state or options.default_state())
     return Options(
         inputs=tuple(map(options.checked, inputs)),
         once=flags.get("once", False),
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_arguments(tail)
     given = parser.parse_args(arguments)
     try:
-        run(options_of(given, dict(os.environ)), say_on_stderr)
+        run(options_of(given, os.environ), say_on_stderr)
     except TailError as error:
         say_on_stderr(str(error))
         return 1

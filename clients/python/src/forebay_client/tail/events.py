@@ -11,15 +11,13 @@ from hashlib import blake2b
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-from forebay_client.tail.formats import Parse, as_text, sort_out
+from forebay_client.tail.formats import Parse, as_text, sort_out, to_json
 from forebay_client.tail.levels import find_level, known_level
 from forebay_client.tail.lines import Line, Lines
 from forebay_client.tail.timestamps import Timestamps
 
 NAME_MAX_CHARACTERS = 255
 OFFSET_BITS = 48
-# Made once: `json.dumps` with other than its own defaults makes an encoder a call.
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _quote = encode_basestring  # the one in C: text to JSON, and what is not ASCII stays
 
 
@@ -124,7 +122,7 @@ def without_timestamp(event: bytes) -> bytes:
 
 
 def _dumped(event: dict[str, Any]) -> bytes:
-    return _json(event).encode("utf-8", "replace")
+    return to_json(event).encode("utf-8", "replace")
 
 
 def _stamp(timestamp: str | None) -> str:
@@ -132,7 +130,7 @@ def _stamp(timestamp: str | None) -> str:
 
 
 def _noted(note: Any) -> str:
-    return f",{_json(note)[1:-1]}" if note else ""
+    return f",{to_json(note)[1:-1]}" if note else ""
 
 
 def _name(text: str) -> str:

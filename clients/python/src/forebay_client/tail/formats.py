@@ -17,6 +17,9 @@ Parse = Callable[[str], Optional[Fields]]
 PLAIN, JSON, LOGFMT, PATTERN = "plain", "json", "logfmt", "pattern"
 NAMES = (PLAIN, JSON, LOGFMT, PATTERN)
 
+# Made once: `json.dumps` with other than its own defaults makes an encoder a call.
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 _PAIR = re.compile(r'([^\s="]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s"]*)))?(?:\s+|$)')
 _ESCAPED = re.compile(r"\\(.)")
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r"}
@@ -121,7 +124,7 @@ def as_scalar(value: object) -> str | int | float | bool | None:
 
 def as_text(value: object) -> str:
     """Text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value if isinstance(value, str) else to_json(value)
 
 
 def _taken(fields: Fields, names: tuple[str, ...]) -> Any:

@@ -24,8 +24,10 @@ _ASSIGNS = ("level=", "lvl=", "severity=")
 def find_level(text: str) -> str | None:
     """In capitals, or None."""
     found = _CAPITALS.search(text, 0, _WITHIN_CHARACTERS)
-    if found is not None and not (found.start() and text[found.start() - 1].isalnum()):
-        return found.group()
+    if found is not None:
+        begin, end = found.span()
+        if not text[max(0, begin - 1) : begin].isalnum():
+            return text[begin:end]
     found = _BRACKETED.search(text, 0, _WITHIN_CHARACTERS)
     if found is not None:
         return found.group(1).upper()

@@ -16,6 +16,9 @@ from typing import Callable
 _ISO = re.compile(
     r"[\[<]?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d):([0-5]\d)(?:[.,](\d{1,9}))?\s?(Z|z|UTC|[+-]\d\d:?\d\d)?(?![\d:])"
 )
+# As Forebay takes it, so that nothing need be put together again.
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)(?![\d:])")
+_MINUTE_CHARACTERS, _ZONE_CHARACTERS = 16, 6
 # A little inside of what the server takes: clocks differ, and a batch may wait.
 MAX_AGE_S = 7 * 86_400 - 3_600
 MAX_AHEAD_S = 540
@@ -31,15 +34,31 @@ class Timestamps:
     def __init__(self, *, zone: tzinfo | None = None, wall_s: Callable[[], float] = time.time, form: str = "") -> None:
         self._zone, self._wall_s, self._form = zone, wall_s, form
         self._oldest_s = self._latest_s = 0.0
+        self._is_taken: dict[str, bool] = {}
         self._minute_s = lru_cache(maxsize=256)(self._parse_minute)
 
     def start_batch(self) -> None:
         """Looks at the clock: often enough for what is compared with days."""
         now_s = self._wall_s()
         self._oldest_s, self._latest_s = now_s - MAX_AGE_S, now_s + MAX_AHEAD_S
+        self._is_taken.clear()
 
     def find(self, text: str) -> str | None:
         """The ISO 8601 time at the beginning of a line, in a form and of an age that Forebay takes."""
+        found = _RFC3339.match(text)
+        if found is None:
+            return self._find_other(text)
+        timestamp: str = found[0]
+        minute = timestamp[:_MINUTE_CHARACTERS]
+        if timestamp[-1] != "Z":
+            minute += timestamp[-_ZONE_CHARACTERS:]
+        is_taken = self._is_taken.get(minute)
+        if is_taken is None:
+            is_taken = self._is_taken[minute] = self._find_other(timestamp) is not None
+        return timestamp if is_taken else None
+
+    def _find_other(self, text: str) -> str | None:
+        """A blank for the T, a comma, no zone, brackets: as most logs have it."""
         found = _ISO.match(text)
         if found is None:
             return None
