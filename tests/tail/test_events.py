@@ -180,6 +180,27 @@ def test_forebay_takes_an_event_of_any_json_object(fields: dict[str, Any]) -> No
     event_of(json.dumps(fields), "json")
 
 
+SHAPES = st.tuples(
+    st.sampled_from(["2030-01-01", "2029-12-30", "2029-01-01", "2030-13-99"]),
+    st.sampled_from(["T", " ", "  "]),
+    st.sampled_from(["12:00:00", "11:59:59.123", "11:59:59,123456", "12:00:61", "25:00:00"]),
+    st.sampled_from(["", "Z", "+00:00", " UTC"]),
+    st.sampled_from([" ", " [", "\t", " | ", "", "     ", " x "]),
+    st.sampled_from(["INFO", "ERROR", "INFORMATIONAL", "INFOX", "info", "WARN ERROR"]),
+).map("".join)
+
+
+@given(SHAPES)
+def test_the_quick_way_finds_what_the_careful_one_does(text: str) -> None:
+    timestamps = Timestamps(zone=UTC, wall_s=lambda: NOW_WALL_S)
+    timestamps.start_batch()
+
+    event = event_of(text)
+
+    assert event["level"] == (find_level(text) or "INFO")
+    assert event.get("timestamp") == timestamps.find(text)
+
+
 def test_a_part_of_a_line_keeps_what_is_said_about_it() -> None:
     note = {"part": 1, "lineOffset": 5}
 

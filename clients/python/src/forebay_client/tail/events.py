@@ -7,17 +7,25 @@ begins. So a line that is sent again, by whatever process, has the id that it ha
 from __future__ import annotations
 
 import json
+import re
 from hashlib import blake2b
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 from forebay_client.tail.formats import Parse, as_text, sort_out, to_json
+from forebay_client.tail.levels import PATTERN as LEVEL_PATTERN
 from forebay_client.tail.levels import find_level, known_level
-from forebay_client.tail.lines import Line, Lines
+from forebay_client.tail.lines import Line, Lines, Note
 from forebay_client.tail.timestamps import Timestamps
 
 NAME_MAX_CHARACTERS = 255
-OFFSET_BITS = 48
+_STAMP = ',"timestamp":"%s"'
+# How most lines begin: a time in UTC or without a zone, then a level. What it finds is what `find_level` and
+# `Timestamps.find` would, in half of their time.
+_USUAL = re.compile(
+    rf"(\d{{4}}-\d\d-\d\d[T ]\d\d:\d\d):([0-5]\d)(?:[.,](\d{{1,9}}))?(Z?)"
+    rf"[ \t\[|]{{1,4}}({LEVEL_PATTERN})(?![A-Za-z0-9])"
+)
 _quote = encode_basestring  # the one in C: text to JSON, and what is not ASCII stays
 
 
@@ -52,41 +60,44 @@ class EventEncoder:
     def encode(self, lines: Lines, origin: Origin) -> list[bytes]:
         """One JSON object a line, UTF-8."""
         self._timestamps.start_batch()
-        one = self._plain_encoder(origin) if self._parse is None else self._parsed_encoder(origin)
-        return [one(line) for line in lines]
+        if self._parse is None:
+            return self._encode_plain(lines, origin)
+        return [self._encode_parsed(line, origin, self._parse) for line in lines]
 
-    def _plain_encoder(self, origin: Origin) -> Any:
-        """The fast way: what every event of the file shares is put together once."""
+    def _encode_plain(self, lines: Lines, origin: Origin) -> list[bytes]:
+        """One loop and one text a line: of the four microseconds that a line may take, each call would cost a tenth."""
         host, path = _quote(origin.host[:NAME_MAX_CHARACTERS]), _quote(origin.path)
         head = f'{{"source":{_quote(_name(origin.source))},"hostname":{host},"eventId":"{origin.file_id}'
         metadata = f',"metadata":{{"path":{path},"host":{host},"offset":'
-        default, find_timestamp = self._default_level, self._timestamps.find
-
-        def encode(line: Line) -> bytes:
-            start, _, text, note = line
-            timestamp = find_timestamp(text)
+        usual, quote, timestamps = _USUAL.match, _quote, self._timestamps
+        events: list[bytes] = []
+        add = events.append
+        minute = zone = around = None
+        for start, _, text, note in lines:
+            found = usual(text)
+            if found is None:
+                level = find_level(text) or self._default_level
+                stamp = timestamps.find(text)
+            else:
+                its_minute, second, fraction, its_zone, level = found.groups()
+                if its_minute != minute or its_zone != zone:
+                    minute, zone = its_minute, its_zone
+                    around = timestamps.around_second(minute, zone)
+                stamp = around and f"{around[0]}{second}{(fraction and '.' + fraction) or ''}{around[1]}"
             event = (
-                f'{head}{start:012x}","level":"{find_level(text) or default}","message":{_quote(text)}'
-                f"{_stamp(timestamp)}{metadata}{start}{_noted(note)}}}}}"
+                f'{head}{start:012x}","level":"{level}","message":{quote(text)}'
+                f"{_STAMP % stamp if stamp else ''}{metadata}{start}{_noted(note) if note else ''}}}}}"
             )
-            return event.encode("utf-8", "replace")
+            add(event.encode("utf-8", "replace"))
+        return events
 
-        return encode
-
-    def _parsed_encoder(self, origin: Origin) -> Any:
-        plain, parse = self._plain_encoder(origin), self._parse
-        assert parse is not None  # noqa: S101  # its only caller asks
-
-        def encode(line: Line) -> bytes:
-            start, resume, text, note = line
-            # A part of a line has not its format.
-            fields = parse(text) if note is None else None
-            if fields is None:
-                odd: bytes = plain((start, resume, text, {**(note or {}), "unparsed": True}))
-                return odd
-            return _dumped(self._event_of(fields, line, origin))
-
-        return encode
+    def _encode_parsed(self, line: Line, origin: Origin, parse: Parse) -> bytes:
+        start, resume, text, note = line
+        # A part of a line has not its format.
+        fields = parse(text) if note is None else None
+        if fields is None:
+            return self._encode_plain([(start, resume, text, {**(note or {}), "unparsed": True})], origin)[0]
+        return _dumped(self._event_of(fields, line, origin))
 
     def _event_of(self, fields: dict[str, Any], line: Line, origin: Origin) -> dict[str, Any]:
         known = sort_out(fields)
@@ -125,12 +136,8 @@ def _dumped(event: dict[str, Any]) -> bytes:
     return to_json(event).encode("utf-8", "replace")
 
 
-def _stamp(timestamp: str | None) -> str:
-    return f',"timestamp":"{timestamp}"' if timestamp is not None else ""
-
-
-def _noted(note: Any) -> str:
-    return f",{to_json(note)[1:-1]}" if note else ""
+def _noted(note: Note) -> str:
+    return f",{to_json(note)[1:-1]}"
 
 
 def _name(text: str) -> str:

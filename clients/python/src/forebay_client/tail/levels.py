@@ -12,12 +12,12 @@ _NAMES = (
 KNOWN = frozenset(_NAMES) | {str(severity) for severity in range(8)}
 # Where a message begins in most formats. Beyond that a word is rather part of what is told.
 _WITHIN_CHARACTERS = 120
-_longest_first = "|".join(sorted(_NAMES, key=len, reverse=True))
+PATTERN = "|".join(sorted(_NAMES, key=len, reverse=True))
 # A word in capitals, or one in brackets or after `level=` in any case: "no error" in a sentence is none. Each pattern
 # begins with the characters that the search can skip to; with alternatives in front it takes ten times as long.
-_CAPITALS = re.compile(rf"(?:{_longest_first})(?![A-Za-z0-9])")
-_BRACKETED = re.compile(rf"[\[<]\s?(?:\w+:)?({_longest_first})[\]>\s:]", re.IGNORECASE)
-_ASSIGNED = re.compile(rf"\"?({_longest_first})\b", re.IGNORECASE)
+_CAPITALS = re.compile(rf"(?:{PATTERN})(?![A-Za-z0-9])")
+_BRACKETED = re.compile(rf"[\[<]\s?(?:\w+:)?({PATTERN})[\]>\s:]", re.IGNORECASE)
+_ASSIGNED = re.compile(rf"\"?({PATTERN})\b", re.IGNORECASE)
 _ASSIGNS = ("level=", "lvl=", "severity=")
 
 

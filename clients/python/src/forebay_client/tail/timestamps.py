@@ -16,9 +16,6 @@ from typing import Callable
 _ISO = re.compile(
     r"[\[<]?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d):([0-5]\d)(?:[.,](\d{1,9}))?\s?(Z|z|UTC|[+-]\d\d:?\d\d)?(?![\d:])"
 )
-# As Forebay takes it, so that nothing need be put together again.
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)(?![\d:])")
-_MINUTE_CHARACTERS, _ZONE_CHARACTERS = 16, 6
 # A little inside of what the server takes: clocks differ, and a batch may wait.
 MAX_AGE_S = 7 * 86_400 - 3_600
 MAX_AHEAD_S = 540
@@ -34,39 +31,28 @@ class Timestamps:
     def __init__(self, *, zone: tzinfo | None = None, wall_s: Callable[[], float] = time.time, form: str = "") -> None:
         self._zone, self._wall_s, self._form = zone, wall_s, form
         self._oldest_s = self._latest_s = 0.0
-        self._is_taken: dict[str, bool] = {}
         self._minute_s = lru_cache(maxsize=256)(self._parse_minute)
 
     def start_batch(self) -> None:
         """Looks at the clock: often enough for what is compared with days."""
         now_s = self._wall_s()
         self._oldest_s, self._latest_s = now_s - MAX_AGE_S, now_s + MAX_AHEAD_S
-        self._is_taken.clear()
 
     def find(self, text: str) -> str | None:
         """The ISO 8601 time at the beginning of a line, in a form and of an age that Forebay takes."""
-        found = _RFC3339.match(text)
-        if found is None:
-            return self._find_other(text)
-        timestamp: str = found[0]
-        minute = timestamp[:_MINUTE_CHARACTERS]
-        if timestamp[-1] != "Z":
-            minute += timestamp[-_ZONE_CHARACTERS:]
-        is_taken = self._is_taken.get(minute)
-        if is_taken is None:
-            is_taken = self._is_taken[minute] = self._find_other(timestamp) is not None
-        return timestamp if is_taken else None
-
-    def _find_other(self, text: str) -> str | None:
-        """A blank for the T, a comma, no zone, brackets: as most logs have it."""
         found = _ISO.match(text)
         if found is None:
             return None
         day, minute, second, fraction, zone = found.groups()
-        minute_s = self._minute_s(day, minute, zone)
-        if minute_s is None or not self._oldest_s <= minute_s[0] <= self._latest_s:
+        around = self.around_second(f"{day} {minute}", zone)
+        return around and f"{around[0]}{second}{'.' + fraction if fraction else ''}{around[1]}"
+
+    def around_second(self, minute: str, zone: str | None) -> tuple[str, str] | None:
+        """What stands before and behind the seconds in RFC 3339; None for a minute that Forebay does not take."""
+        found = self._minute_s(minute, zone or None)
+        if found is None or not self._oldest_s <= found[0] <= self._latest_s:
             return None
-        return f"{day}T{minute}:{second}{'.' + fraction if fraction else ''}{minute_s[1]}"
+        return f"{minute[:10]}T{minute[11:]}:", found[1]
 
     def read(self, value: object) -> str | None:
         """A field that holds a time: ISO 8601, epoch seconds or milliseconds, or what the form says."""
@@ -82,10 +68,10 @@ class Timestamps:
         except ValueError:
             return self.find(text)
 
-    def _parse_minute(self, day: str, minute: str, zone: str | None) -> tuple[float, str] | None:
+    def _parse_minute(self, minute: str, zone: str | None) -> tuple[float, str] | None:
         """Its epoch seconds and its zone as RFC 3339 writes it."""
         try:
-            naive = datetime.strptime(f"{day} {minute}", "%Y-%m-%d %H:%M")  # noqa: DTZ007  # its zone comes next
+            naive = datetime.strptime(minute.replace("T", " "), "%Y-%m-%d %H:%M")  # noqa: DTZ007  # its zone comes next
             moment = naive.replace(tzinfo=self._zone_of(zone)) if zone or self._zone else naive.astimezone()
             return moment.timestamp(), _offset(moment)
         except (ValueError, OverflowError, OSError):
