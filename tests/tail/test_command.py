@@ -1,5 +1,6 @@
 """What a person types, and what they are told."""
 
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ level = warn
 
 
 def options(*arguments: str, environment: dict[str, str] | None = None) -> Options:
-    parser = command.argparse.ArgumentParser()
+    parser = ArgumentParser()
     command.add_arguments(parser)
     return options_of(parser.parse_args(arguments), ENVIRONMENT if environment is None else environment)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from forebay_client.tail.events import EventEncoder, Origin, event_id, file_id, without_timestamp
 from forebay_client.tail.formats import parser_of
 from forebay_client.tail.levels import find_level, known_level
+from forebay_client.tail.lines import Note
 from forebay_client.tail.timestamps import Timestamps
 from ingest.dataplane.event import EventLimits, LogEvent, Stamp, complete
 
@@ -202,7 +203,7 @@ def test_the_quick_way_finds_what_the_careful_one_does(text: str) -> None:
 
 
 def test_a_part_of_a_line_keeps_what_is_said_about_it() -> None:
-    note = {"part": 1, "lineOffset": 5}
+    note: Note = {"part": 1, "lineOffset": 5}
 
     for name in ("plain", "json"):
         event = json.loads(encoder(name).encode([(17, 5, "{}", note)], ORIGIN)[0])
