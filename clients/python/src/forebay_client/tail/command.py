@@ -182,7 +182,7 @@ def run(settings: Options, say: Callable[[str], None]) -> None:
     checkpoints = Checkpoints(settings.state)
     try:
         tailer = Tailer(settings, checkpoints, transport, SystemClock(), say)
-        _stop_on_signals(tailer, transport, say)
+        _stop_on_signals(tailer, transport)
         tailer.run()
         say(f"ended; {tailer.summary()}")
     finally:
@@ -190,7 +190,7 @@ def run(settings: Options, say: Callable[[str], None]) -> None:
         checkpoints.close()
 
 
-def _stop_on_signals(tailer: Tailer, transport: Transport, say: Callable[[str], None]) -> None:
+def _stop_on_signals(tailer: Tailer, transport: Transport) -> None:
     """The first lets the request that is under way end, the second does not wait for its answer."""
     asked = 0
 

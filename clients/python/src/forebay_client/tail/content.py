@@ -177,10 +177,10 @@ def open_content(path: str) -> Content:
 def same_so_far(one: Content, other: Content) -> bool:
     """Whether the shorter of two is the beginning of the other, as a copy that is being made is. By both of its ends.
 
-    An empty one is the beginning of anything, and nothing can be told by it.
+    An empty one is the beginning of anything, so nothing can be told by it: no.
     """
     head_bytes = min(len(one.read(0, HEAD_BYTES)), len(other.read(0, HEAD_BYTES)))
-    if one.read(0, head_bytes) != other.read(0, head_bytes):
+    if not head_bytes or one.read(0, head_bytes) != other.read(0, head_bytes):
         return False
     common_bytes = min(one.size_bytes(), other.size_bytes())
     at = max(0, common_bytes - TAIL_BYTES)

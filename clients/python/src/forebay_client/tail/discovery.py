@@ -12,21 +12,16 @@ One thread.
 
 from __future__ import annotations
 
-import glob
 import os
-import stat
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from typing import Callable
 
 from forebay_client.tail.checkpoints import Checkpoints, FileState, Place, new_state
-from forebay_client.tail.content import HEAD_BYTES, Content, open_content, same_so_far
+from forebay_client.tail.content import HEAD_BYTES, Content, same_so_far
 from forebay_client.tail.events import file_id
 from forebay_client.tail.options import Input, Options
+from forebay_client.tail.places import Found, Places, status_of, stem
 from forebay_client.tail.reader import FileReader
-
-# Their text is not read; a rotated file that is packed in one of these ways must be sent before.
-_PACKED = (".bz2", ".xz", ".zst", ".zip", ".lz4", ".tar")
 
 
 @dataclass
@@ -44,15 +39,6 @@ class Candidate:
     is_gone: bool = False
 
 
-@dataclass(frozen=True)
-class Found:
-    """Where a file lies now. `kind` is None for one that no glob matches."""
-
-    path: str
-    kind: Input | None
-    changed_ns: int = 0
-
-
 class Discovery:
     """Keeps `readers` in the order in which the files were found; `say` tells people."""
 
@@ -60,9 +46,9 @@ class Discovery:
         self.readers: list[FileReader] = []
         self._options, self._checkpoints, self._say = options, checkpoints, say
         self._candidates: dict[Place, Candidate] = {}
-        self._places: dict[Place, Found] = {}
         self._looked_into: dict[Place, int] = {}
         self._told: set[str] = set()
+        self._places = Places(options.inputs, self.tell_once)
         self._is_first_scan = True
         self.is_short_of_room = False
         """The last scan found more files than may be open."""
@@ -71,7 +57,7 @@ class Discovery:
         """Looks for files that are new, moved, truncated or gone."""
         for reader in self.readers:
             self.check(reader)
-        self._places = {**self._around(), **self._globbed()}
+        self._places.scan(state.path for state in self._checkpoints.states)
         self._note_states()
         self._note_names()
         self.is_short_of_room = False
@@ -128,51 +114,28 @@ class Discovery:
                 content.close()
         self.readers, self._candidates = [], {}
 
-    def _globbed(self) -> dict[Place, Found]:
-        """The oldest first, so that what was rotated goes before what came after it."""
-        found: dict[Place, Found] = {}
-        for kind in self._options.inputs:
-            for pattern in kind.paths:
-                for path in glob.iglob(pattern, recursive=True):
-                    if not _is_excluded(path, kind):
-                        self._add_found(found, path, kind)
-        return dict(sorted(found.items(), key=lambda item: item[1].changed_ns))
-
-    def _add_found(self, found: dict[Place, Found], path: str, kind: Input) -> None:
-        try:
-            about = os.stat(path)
-        except OSError:  # gone again, or a link to nowhere
-            return
-        if not stat.S_ISREG(about.st_mode):
-            return
-        if path.endswith(_PACKED):
-            self._tell_once(f"{path}: not read; of packed files only .gz can be")
-            return
-        found.setdefault((about.st_dev, about.st_ino), Found(path, kind, about.st_mtime_ns))
-
-    def _around(self) -> dict[Place, Found]:
-        """Every file in the directories of the files that we know: a rotated one may have a name that no glob has."""
-        found: dict[Place, Found] = {}
-        for directory in {os.path.dirname(state.path) for state in self._checkpoints.states}:
-            found.update(_files_in(directory))
-        return found
+    def tell_once(self, line: str) -> None:
+        """What stays as it is need not be said with each scan."""
+        if line not in self._told:
+            self._told.add(line)
+            self._say(line)
 
     def _note_states(self) -> None:
         being_read = {id(reader.state) for reader in self.readers}
         now_wall_s = self._options.wall_s()
         for state in self._checkpoints.states:
-            if id(state) not in being_read and state.place is not None and state.place not in self._places:
+            if id(state) not in being_read and state.place is not None and state.place not in self._places.found:
                 state.place = None
             elif state.place is not None:
                 state.seen_wall_s = now_wall_s
 
     def _note_names(self) -> None:
         for reader in self.readers:
-            here = self._places.get(reader.state.place) if reader.state.place else None
+            here = self._places.at(reader.state.place)
             reader.is_gone = here is None or here.path != reader.state.path
             reader.path_now = here.path if here is not None else reader.path_now
         for candidate in self._candidates.values():
-            candidate.is_gone = candidate.place not in self._places
+            candidate.is_gone = candidate.place not in self._places.found
 
     def _reopen(self, now_s: float) -> None:
         """Files that we know, that are where they were, and that have grown or were not read to their end."""
@@ -180,11 +143,11 @@ class Discovery:
         for state in self._checkpoints.states:
             if state.place is None or id(state) in being_read or state.place in self._candidates:
                 continue
-            here = self._places[state.place]
-            kind = here.kind or self._kind_of(state.path)
-            if kind is None or not self._has_news(here, state) or not self._make_room():
+            here = self._places.found[state.place]
+            kind = here.kind or self._places.kind_of(state.path)
+            if kind is None or not _has_news(here, state) or not self._make_room():
                 continue
-            content = self._open(here.path, state.place)
+            content = self._places.open(here.path, state.place)
             if content is None:
                 continue
             if state.lies_in(content):
@@ -196,23 +159,22 @@ class Discovery:
     def _consider(self) -> None:
         """Files that are new to us."""
         known = {state.place for state in self._checkpoints.states} | self._candidates.keys()
-        lost_stems = {_stem(state.path): state for state in self._checkpoints.states if _is_lost(state)}
-        for place, here in self._places.items():
+        lost = [state.path for state in self._checkpoints.states if state.place is None and not state.is_finished]
+        lost_kinds = {stem(path): self._places.kind_of(path) for path in lost}
+        for place, here in self._places.found.items():
             if place in known:
                 continue
             if here.kind is not None:
                 self._add_candidate(place, here, here.kind)
-            elif lost_stems and self._is_news(place, here):
-                for stem, state in lost_stems.items():
-                    kind = self._kind_of(state.path)
-                    if here.path.startswith(stem) and kind is not None:
-                        self._add_candidate(place, here, kind)
-                        break
+            else:
+                kinds = [kind for begin, kind in lost_kinds.items() if here.path.startswith(begin)]
+                if kinds and kinds[0] is not None and self._is_news(place, here):
+                    self._add_candidate(place, here, kinds[0])
 
     def _add_candidate(self, place: Place, here: Found, kind: Input) -> None:
         if not self._make_room():
             return
-        content = self._open(here.path, place)
+        content = self._places.open(here.path, place)
         if content is not None:
             self._candidates[place] = Candidate(here.path, place, kind, content, here.kind is None)
 
@@ -220,18 +182,18 @@ class Discovery:
         """Its first line, or a kilobyte of it, is there; of a file that does not grow any more, anything."""
         head = candidate.content.read(0, HEAD_BYTES)
         if candidate.content.damage:
-            self._tell_once(f"{candidate.path}: damaged ({candidate.content.damage})")
+            self.tell_once(f"{candidate.path}: damaged ({candidate.content.damage})")
         is_last = candidate.is_gone or self._options.once or candidate.content.is_over(len(head))
         return b"\n" in head or len(head) == HEAD_BYTES or (is_last and bool(head))
 
     def _is_copy_of_living(self, candidate: Candidate) -> bool:
         for reader in list(self.readers):
             self.check(reader)
-            if reader.content is not None and _alike(reader.content, candidate.content):
+            if reader.content is not None and same_so_far(reader.content, candidate.content):
                 return self._note_copy(candidate, reader.path_now)
         being_read = {id(reader.state) for reader in self.readers}
         for state in self._checkpoints.states:
-            here = self._places.get(state.place) if state.place is not None else None
+            here = self._places.at(state.place)
             if here is None or id(state) in being_read or state.place == candidate.place:
                 continue
             if self._is_like_file(here, state, candidate.path, candidate.content):
@@ -242,19 +204,19 @@ class Discovery:
         """Compared with a file that is known and not open now; only if it begins alike, for opening is dear. What is
         shorter than that beginning may be a copy that has only begun, if its name says so too."""
         is_short = len(content.read(0, HEAD_BYTES)) < state.head_bytes
-        if not (state.begins(content) or (is_short and _stem(path) == _stem(state.path))):
+        if not (state.begins(content) or (is_short and stem(path) == stem(state.path))):
             return False
-        original = self._open(here.path, state.place)
+        original = self._places.open(here.path, state.place)
         if original is None:
             return False
         try:
-            return _alike(original, content)
+            return same_so_far(original, content)
         finally:
             original.close()
 
     def _note_copy(self, candidate: Candidate, original: str) -> bool:
         candidate.is_copy = True
-        self._tell_once(f"{candidate.path}: a copy of {original} so far; not read as long as both are there and alike")
+        self.tell_once(f"{candidate.path}: a copy of {original} so far; not read as long as both are there and alike")
         return True
 
     def _take_up(self, candidate: Candidate, now_s: float) -> None:
@@ -305,76 +267,16 @@ class Discovery:
         idle = [reader for reader in self.readers if reader.is_idle]
         if not idle:
             self.is_short_of_room = True
-            self._tell_once(f"more than {self._options.max_open_files} files grow at a time: the others wait")
+            self.tell_once(f"more than {self._options.max_open_files} files grow at a time: the others wait")
             return False
         self.close(min(idle, key=lambda reader: reader.changed_s))
         return True
 
-    def _open(self, path: str, place: Place | None) -> Content | None:
-        """None if it cannot be had, or the name is another file's by now."""
-        try:
-            content = open_content(path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._tell_once(f"{path}: {error.strerror}; it is tried again with every scan")
-            return None
-        about = os.fstat(content.descriptor)
-        if (about.st_dev, about.st_ino) == place:
-            return content
-        content.close()
-        return None
-
-    def _kind_of(self, path: str) -> Input | None:
-        for kind in self._options.inputs:
-            if any(fnmatch(path, pattern.replace("**/", "*")) for pattern in kind.paths):
-                return kind
-        return None
-
     def _is_news(self, place: Place, here: Found) -> bool:
-        try:
-            about = os.stat(here.path)
-        except OSError:
-            return False
-        return stat.S_ISREG(about.st_mode) and self._looked_into.get(place) != about.st_size
-
-    def _has_news(self, here: Found, state: FileState) -> bool:
-        try:
-            about = os.stat(here.path)
-            return (about.st_size, about.st_mtime_ns) != (state.disk_bytes, state.changed_ns)
-        except OSError:
-            return False
-
-    def _tell_once(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
-            self._say(line)
+        about = status_of(here.path)
+        return about is not None and self._looked_into.get(place) != about.st_size
 
 
-def _files_in(directory: str) -> dict[Place, Found]:
-    """Without asking the file system about each; empty when the directory is gone."""
-    try:
-        device = os.stat(directory).st_dev
-        with os.scandir(directory) as entries:
-            return {(device, entry.inode()): Found(entry.path, None) for entry in entries}
-    except OSError:
-        return {}
-
-
-def _is_excluded(path: str, kind: Input) -> bool:
-    return any(fnmatch(path, pattern) or fnmatch(os.path.basename(path), pattern) for pattern in kind.exclude)
-
-
-def _is_lost(state: FileState) -> bool:
-    """Its content went somewhere and was not read to its end, as far as we know."""
-    return state.place is None and not state.is_finished
-
-
-def _stem(path: str) -> str:
-    """What the names of rotated files begin with: app.log becomes app.log.1, app-20300101.log or app.log.1.gz."""
-    directory, name = os.path.split(path)
-    return os.path.join(directory, name.split(".", 1)[0] or name)
-
-
-def _alike(one: Content, other: Content) -> bool:
-    return one.size_bytes() > 0 and other.size_bytes() > 0 and same_so_far(one, other)
+def _has_news(here: Found, state: FileState) -> bool:
+    about = status_of(here.path)
+    return about is not None and (about.st_size, about.st_mtime_ns) != (state.disk_bytes, state.changed_ns)

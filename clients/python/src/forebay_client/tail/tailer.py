@@ -138,12 +138,8 @@ class Tailer:
         return free[first:] + free[:first]
 
     def _add(self, batch: Batch, reader: FileReader) -> bool:
-        if not reader.has_lines:
-            self.discovery.check(reader)
-            before = reader.position
-            if not reader.read(self._clock.now_s()):
-                return False
-            self.counts.read_bytes += reader.position - before
+        if not reader.has_lines and not self._read(reader):
+            return False
         while reader.has_lines and not self._is_full(batch):
             room_events = self._batch_events() - len(batch.events)
             lines, resume = reader.take(room_events, self._options.batch_bytes - batch.events_bytes)
@@ -152,6 +148,18 @@ class Tailer:
             batch.events_bytes += sum(map(len, events))
             batch.resumes[reader.state.file_id] = (reader, resume)
         return True
+
+    def _read(self, reader: FileReader) -> bool:
+        """One chunk; whether there was one. A disk or a network that fails may come back."""
+        before = reader.position
+        try:
+            self.discovery.check(reader)
+            has_read = reader.read(self._clock.now_s())
+        except OSError as error:
+            self.discovery.tell_once(f"{reader.path_now}: cannot be read, {error.strerror}; it is tried again")
+            return False
+        self.counts.read_bytes += reader.position - before
+        return has_read
 
     def _is_full(self, batch: Batch) -> bool:
         return len(batch.events) >= self._batch_events() or batch.events_bytes >= self._options.batch_bytes
