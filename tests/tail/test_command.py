@@ -9,7 +9,7 @@ import pytest
 from forebay_client.tail import command
 from forebay_client.tail.command import main, options_of
 from forebay_client.tail.failures import TailError
-from forebay_client.tail.options import Options
+from forebay_client.tail.options import FILES_NAMES, SHARED_NAMES, Options
 
 ENVIRONMENT = {"FOREBAY_URL": "http://127.0.0.1:8000", "FOREBAY_KEY": "fb_of_the_environment"}
 INI = """\
@@ -108,6 +108,12 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, said: str) ->
 
     with pytest.raises(TailError, match=said):
         options("--config", str(tmp_path / "tail.ini"))
+
+
+def test_every_option_of_the_file_is_documented() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "tail.md").read_text()
+
+    assert [name for name in SHARED_NAMES | FILES_NAMES if f"`{name}`" not in told] == []
 
 
 def test_a_mistake_ends_with_one_line_and_1(

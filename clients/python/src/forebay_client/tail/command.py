@@ -185,6 +185,8 @@ def run(settings: Options, say: Callable[[str], None]) -> None:
         _stop_on_signals(tailer, transport)
         tailer.run()
         say(f"ended; {tailer.summary()}")
+    except OSError as error:  # a disk that fails where nothing can be done about it
+        raise TailError(f"{error}; started again it goes on where it stopped") from error
     finally:
         transport.close()
         checkpoints.close()

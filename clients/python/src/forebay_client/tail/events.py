@@ -19,7 +19,6 @@ from forebay_client.tail.lines import Line, Lines, Note
 from forebay_client.tail.timestamps import Timestamps
 
 NAME_MAX_CHARACTERS = 255
-_STAMP = ',"timestamp":"%s"'
 # How most lines begin: a time in UTC or without a zone, then a level. What it finds is what `find_level` and
 # `Timestamps.find` would, in half of their time.
 _USUAL = re.compile(
@@ -73,20 +72,28 @@ class EventEncoder:
         events: list[bytes] = []
         add = events.append
         minute = zone = around = None
+        before = behind = ""
         for start, _, text, note in lines:
             found = usual(text)
             if found is None:
                 level = find_level(text) or self._default_level
-                stamp = timestamps.find(text)
+                timestamp = timestamps.find(text)
+                stamp = f',"timestamp":"{timestamp}"' if timestamp else ""
             else:
                 its_minute, second, fraction, its_zone, level = found.groups()
                 if its_minute != minute or its_zone != zone:
                     minute, zone = its_minute, its_zone
                     around = timestamps.around_second(minute, zone)
-                stamp = around and f"{around[0]}{second}{(fraction and '.' + fraction) or ''}{around[1]}"
+                    before, behind = (f',"timestamp":"{around[0]}', f'{around[1]}"') if around else ("", "")
+                if not around:
+                    stamp = ""
+                elif fraction:
+                    stamp = f"{before}{second}.{fraction}{behind}"
+                else:
+                    stamp = f"{before}{second}{behind}"
             event = (
-                f'{head}{start:012x}","level":"{level}","message":{quote(text)}'
-                f"{_STAMP % stamp if stamp else ''}{metadata}{start}{_noted(note) if note else ''}}}}}"
+                f'{head}{start:012x}","level":"{level}","message":{quote(text)}{stamp}{metadata}{start}'
+                f"{_noted(note) if note else ''}}}}}"
             )
             add(event.encode("utf-8", "replace"))
         return events
