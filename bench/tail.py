@@ -120,7 +120,8 @@ def send(path: Path, state: Path) -> dict[str, float]:
     """`forebay tail --once` to a worker; only what Kafka has counts."""
     with site.opened(_say) as place, servers.forebay("tail", place) as server:
         topic = TopicEnd(place.bootstrap, site.TOPIC)
-        before, server_before_s = topic.when_still(), cpu_s(server.service.pids())
+        # The server's probe was an event, too.
+        before, server_before_s = topic.when_still(1), cpu_s(server.service.pids())
         began_s, used_before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         environment = {"FOREBAY_URL": server.url(""), "FOREBAY_KEY": place.key}
         _run(["-m", "forebay_client", "tail", "--once", "--state", str(state), str(path)], environment)
@@ -178,8 +179,8 @@ def _figures(
 
 def _show(row: str, found: dict[str, float]) -> None:
     mb, per_cpu_s, quickest, per_s, events_per_cpu_s, peak_mb = found.values()
-    rates = (f"{per_cpu_s:.1f}", f"{quickest:.1f}", f"{per_s:.1f}")
-    cells = (f"{mb:,.0f}", *rates, f"{events_per_cpu_s:,.0f}", f"{peak_mb:.0f}")
+    texts = (f"{mb:,.0f}", f"{per_cpu_s:.1f}", f"{quickest:.1f}", f"{per_s:.1f}", f"{events_per_cpu_s:,.0f}")
+    cells = ["-" if text == "nan" else text for text in (*texts, f"{peak_mb:.0f}")]
     print(COLUMNS.format(row, *cells), flush=True)
 
 
