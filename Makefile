@@ -11,9 +11,9 @@ RUNTIME := .venv/.runtime-$(call checksum,requirements.txt)
 DEV := .venv/.dev-$(call checksum,requirements-dev.txt)
 CODE := manage.py platform ingest tenants tests bench
 CLIENT_TESTS := clients/python/tests tests/clients
-TESTS := tests/unit tests/contract tests/integration tests/faults tests/e2e $(CLIENT_TESTS)
+TESTS := tests/unit tests/contract tests/integration tests/faults tests/e2e tests/tail $(CLIENT_TESTS)
 
-.PHONY: help up demo test test-unit test-integration test-faults test-client check bench bench-console bench-client lock clean
+.PHONY: help up demo test test-unit test-integration test-faults test-client check bench bench-console bench-client bench-tail lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-console: $(DEV) ## Measure the console's pages on 100,000 dead letters and
 
 bench-client: $(RUNTIME) ## Measure what a log call costs an application that uses the Python client
 	@PYTHONPATH=clients/python/src exec $(BIN)/python -m bench.client_log_call $(ARGS)
+
+bench-tail: $(DEV) ## Measure how fast `forebay tail` reads a file of 1 GB, and sends one of 200 MB
+	@exec $(BIN)/python -m bench.tail $(ARGS)
 
 LOCKING = $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-header --quiet $(ARGS)

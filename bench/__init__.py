@@ -4,4 +4,5 @@ import sys
 from pathlib import Path
 
 # These programs run without manage.py, which would do this (ADR 0001).
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "platform"), str(ROOT / "clients" / "python" / "src")]

@@ -1,0 +1,282 @@
+"""Which files there are, and which of them are known: by place, and by content where the place has changed.
+
+A rotated file keeps its inode, or is copied, or compressed, while its name goes to another one. So a file that is new
+to us is compared with those that we know before it is read:
+
+- one that is alike so far, and still there: a copy is being made of it. Wait.
+- one that is gone, or was truncated away: this is where its content went. Go on there, where we had come to.
+- none: a new file, read from its beginning.
+
+One thread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Callable
+
+from forebay_client.tail.checkpoints import Checkpoints, FileState, Place, new_state
+from forebay_client.tail.content import HEAD_BYTES, Content, same_so_far
+from forebay_client.tail.events import file_id
+from forebay_client.tail.options import Input, Options
+from forebay_client.tail.places import Found, Places, status_of, stem
+from forebay_client.tail.reader import FileReader
+
+
+@dataclass
+class Candidate:
+    """An open file of which is not decided whose content it has."""
+
+    path: str
+    place: Place
+    kind: Input
+    content: Content
+    only_known: bool = False
+    """No glob matches it: it is read only if it holds the rest of a file that we know."""
+    is_copy: bool = False
+    """It was like a file that is still there; looked at again by the next scan."""
+    is_gone: bool = False
+
+
+class Discovery:
+    """Keeps `readers` in the order in which the files were found; `say` tells people."""
+
+    def __init__(self, options: Options, checkpoints: Checkpoints, say: Callable[[str], None]) -> None:
+        self.readers: list[FileReader] = []
+        self._options, self._checkpoints, self._say = options, checkpoints, say
+        self._candidates: dict[Place, Candidate] = {}
+        self._looked_into: dict[Place, int] = {}
+        self._told: set[str] = set()
+        self._places = Places(options.inputs, self.tell_once)
+        self._is_first_scan = True
+        self.is_short_of_room = False
+        """The last scan found more files than may be open."""
+
+    def scan(self, now_s: float) -> None:
+        """Looks for files that are new, moved, truncated or gone."""
+        for reader in self.readers:
+            self.check(reader)
+        self._places.scan(state.path for state in self._checkpoints.states)
+        self._note_states()
+        self._note_names()
+        self.is_short_of_room = False
+        self._reopen(now_s)
+        self._consider()
+        for candidate in self._candidates.values():
+            candidate.is_copy = False
+        self.decide(now_s)
+        self._note_names()
+        self._is_first_scan = False
+
+    def check(self, reader: FileReader) -> None:
+        """A file that was truncated is a new one from here on; what was read of the old one is not lost."""
+        if not reader.is_truncated():
+            return
+        place = reader.state.place
+        content = reader.lose_content()
+        self._say(f"{reader.path_now}: truncated after {reader.position} bytes")
+        if place is None:
+            content.close()
+        else:
+            self._candidates[place] = Candidate(reader.path_now, place, reader.kind, content)
+
+    def decide(self, now_s: float) -> None:
+        """About the files that can be told by now."""
+        for place, candidate in list(self._candidates.items()):
+            if candidate.is_copy:
+                continue
+            can_be_told = self._can_be_told(candidate)
+            if can_be_told and not self._is_copy_of_living(candidate):
+                del self._candidates[place]
+                self._take_up(candidate, now_s)
+            elif candidate.is_gone:  # empty, or the copy of one that is there
+                del self._candidates[place]
+                candidate.content.close()
+
+    def close(self, reader: FileReader) -> None:
+        """All of it is accepted, or it is idle and others need its descriptor."""
+        self.readers.remove(reader)
+        state, content = reader.state, reader.content
+        if content is not None:
+            about = os.fstat(content.descriptor)
+            state.changed_ns = about.st_mtime_ns
+            state.disk_bytes = content.read_disk_bytes(reader.position) if reader.is_settled else -1
+            if not about.st_nlink:
+                state.place = None
+            content.close()
+        state.is_finished = state.place is None
+
+    def close_all(self) -> None:
+        """Descriptors only: what is known stays as it is."""
+        for content in [*(reader.content for reader in self.readers), *(c.content for c in self._candidates.values())]:
+            if content is not None:
+                content.close()
+        self.readers, self._candidates = [], {}
+
+    def tell_once(self, line: str) -> None:
+        """What stays as it is need not be said with each scan."""
+        if line not in self._told:
+            self._told.add(line)
+            self._say(line)
+
+    def _note_states(self) -> None:
+        being_read = {id(reader.state) for reader in self.readers}
+        now_wall_s = self._options.wall_s()
+        for state in self._checkpoints.states:
+            if id(state) not in being_read and state.place is not None and state.place not in self._places.found:
+                state.place = None
+            elif state.place is not None:
+                state.seen_wall_s = now_wall_s
+
+    def _note_names(self) -> None:
+        for reader in self.readers:
+            here = self._places.at(reader.state.place)
+            reader.is_gone = here is None or here.path != reader.state.path
+            reader.path_now = here.path if here is not None else reader.path_now
+        for candidate in self._candidates.values():
+            candidate.is_gone = candidate.place not in self._places.found
+
+    def _reopen(self, now_s: float) -> None:
+        """Files that we know, that are where they were, and that have grown or were not read to their end."""
+        being_read = {id(reader.state) for reader in self.readers}
+        for state in self._checkpoints.states:
+            if state.place is None or id(state) in being_read or state.place in self._candidates:
+                continue
+            here = self._places.found[state.place]
+            kind = here.kind or self._places.kind_of(state.path)
+            if kind is None or not _has_news(here, state) or not self._make_room():
+                continue
+            content = self._places.open(here.path, state.place)
+            if content is None:
+                continue
+            if state.lies_in(content):
+                self._read(state, content, kind, now_s)
+            else:
+                self._candidates[state.place] = Candidate(here.path, state.place, kind, content, here.kind is None)
+                state.place = None
+
+    def _consider(self) -> None:
+        """Files that are new to us."""
+        known = {state.place for state in self._checkpoints.states} | self._candidates.keys()
+        lost = [state.path for state in self._checkpoints.states if state.place is None and not state.is_finished]
+        lost_kinds = {stem(path): self._places.kind_of(path) for path in lost}
+        for place, here in self._places.found.items():
+            if place in known:
+                continue
+            if here.kind is not None:
+                self._add_candidate(place, here, here.kind)
+            else:
+                kinds = [kind for begin, kind in lost_kinds.items() if here.path.startswith(begin)]
+                if kinds and kinds[0] is not None and self._is_news(place, here):
+                    self._add_candidate(place, here, kinds[0])
+
+    def _add_candidate(self, place: Place, here: Found, kind: Input) -> None:
+        if not self._make_room():
+            return
+        content = self._places.open(here.path, place)
+        if content is not None:
+            self._candidates[place] = Candidate(here.path, place, kind, content, here.kind is None)
+
+    def _can_be_told(self, candidate: Candidate) -> bool:
+        """Its first line, or a kilobyte of it, is there; of a file that does not grow any more, anything."""
+        head = candidate.content.read(0, HEAD_BYTES)
+        if candidate.content.damage:
+            self.tell_once(f"{candidate.path}: damaged ({candidate.content.damage})")
+        is_last = candidate.is_gone or self._options.once or candidate.content.is_over(len(head))
+        return b"\n" in head or len(head) == HEAD_BYTES or (is_last and bool(head))
+
+    def _is_copy_of_living(self, candidate: Candidate) -> bool:
+        for reader in list(self.readers):
+            self.check(reader)
+            if reader.content is not None and same_so_far(reader.content, candidate.content):
+                return self._note_copy(candidate, reader.path_now)
+        being_read = {id(reader.state) for reader in self.readers}
+        for state in self._checkpoints.states:
+            here = self._places.at(state.place)
+            if here is None or id(state) in being_read or state.place == candidate.place:
+                continue
+            if self._is_like_file(here, state, candidate.path, candidate.content):
+                return self._note_copy(candidate, here.path)
+        return False
+
+    def _is_like_file(self, here: Found, state: FileState, path: str, content: Content) -> bool:
+        """Compared with a file that is known and not open now; only if it begins alike, for opening is dear. What is
+        shorter than that beginning may be a copy that has only begun, if its name says so too."""
+        is_short = len(content.read(0, HEAD_BYTES)) < state.head_bytes
+        if not (state.begins(content) or (is_short and stem(path) == stem(state.path))):
+            return False
+        original = self._places.open(here.path, state.place)
+        if original is None:
+            return False
+        try:
+            return same_so_far(original, content)
+        finally:
+            original.close()
+
+    def _note_copy(self, candidate: Candidate, original: str) -> bool:
+        candidate.is_copy = True
+        self.tell_once(f"{candidate.path}: a copy of {original} so far; not read as long as both are there and alike")
+        return True
+
+    def _take_up(self, candidate: Candidate, now_s: float) -> None:
+        state = self._lost_state_in(candidate.content)
+        if state is not None:
+            self._say(f"{candidate.path}: goes on at byte {state.offset} of what was {state.path}")
+            state.place, state.is_finished, state.disk_bytes = candidate.place, False, -1
+        elif candidate.only_known:
+            self._looked_into[candidate.place] = os.fstat(candidate.content.descriptor).st_size
+            candidate.content.close()
+            return
+        else:
+            state = self._new_state(candidate)
+        self._read(state, candidate.content, candidate.kind, now_s)
+
+    def _lost_state_in(self, content: Content) -> FileState | None:
+        """Of the files whose content went somewhere, the one that is found here farthest."""
+        lost = [(state.matched_bytes(content), state) for state in self._checkpoints.states if state.place is None]
+        matched = [(reached, state) for reached, state in lost if reached is not None]
+        return max(matched, key=lambda pair: pair[0])[1] if matched else None
+
+    def _new_state(self, candidate: Candidate) -> FileState:
+        head = candidate.content.read(0, HEAD_BYTES)
+        first_line = head[: head.find(b"\n") + 1] or head
+        used = {state.file_id for state in self._checkpoints.states}
+        of_file = file_id(*candidate.place, first_line, 0)
+        if of_file in used:  # truncated, and begun with the same line
+            of_file = file_id(*candidate.place, first_line, self._checkpoints.next_generation())
+        state = new_state(candidate.path, of_file, candidate.place, head)
+        if self._options.start_at_end and self._is_first_scan and self._checkpoints.is_new:
+            state.offset = candidate.content.size_bytes()
+        self._checkpoints.add(state)
+        return state
+
+    def _read(self, state: FileState, content: Content, kind: Input, now_s: float) -> None:
+        """With the reader that waits for it, or a new one. The state is kept before anything of it is sent."""
+        self._checkpoints.is_urgent = True
+        for reader in self.readers:
+            if reader.state is state:
+                reader.go_on_with(content, now_s)
+                return
+        self.readers.append(FileReader(state, content, kind, self._options.host, now_s))
+
+    def _make_room(self) -> bool:
+        """Whether another file may be opened; one that is idle gives way."""
+        if len(self.readers) + len(self._candidates) < self._options.max_open_files:
+            return True
+        idle = [reader for reader in self.readers if reader.is_idle]
+        if not idle:
+            self.is_short_of_room = True
+            self.tell_once(f"more than {self._options.max_open_files} files grow at a time: the others wait")
+            return False
+        self.close(min(idle, key=lambda reader: reader.changed_s))
+        return True
+
+    def _is_news(self, place: Place, here: Found) -> bool:
+        about = status_of(here.path)
+        return about is not None and self._looked_into.get(place) != about.st_size
+
+
+def _has_news(here: Found, state: FileState) -> bool:
+    about = status_of(here.path)
+    return about is not None and (about.st_size, about.st_mtime_ns) != (state.disk_bytes, state.changed_ns)
