@@ -1,0 +1,127 @@
+"""One HTTP request on one connection: its body piece by piece while the answer is under way (h11, asyncio).
+
+Sources; the loop's thread, one task a connection. A connection serves one request and is closed: these are long-lived.
+"""
+
+import asyncio
+from http.client import responses
+from typing import Any, Final
+
+import h11
+
+from ingest.api.answers import Answer
+from ingest.dataplane.errors import StreamEnded
+
+READ_BYTES: Final = 64 * 1024
+# What a peer still sends is taken for so long before the connection closes: a reset would eat the answer on its way.
+LINGER_S: Final = 2.0
+Environ = dict[str, Any]
+
+
+class Exchange:
+    """The request's side is read, the answer's written; `write_timeout_s` is for a peer that does not read."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, write_timeout_s: float) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._write_timeout_s = write_timeout_s
+        self._h11 = h11.Connection(h11.SERVER)
+
+    async def head(self) -> Environ:
+        """The request as a WSGI environ without its body. Raises StreamEnded, and h11.RemoteProtocolError for what is
+        not HTTP."""
+        while not isinstance(event := self._h11.next_event(), h11.Request):
+            if event is h11.NEED_DATA:
+                await self._receive()
+            else:
+                raise StreamEnded("incomplete_body", "The connection was closed before a request came")
+        peer = self._writer.get_extra_info("peername")
+        path, _, query = event.target.partition(b"?")
+        environ = {
+            "REQUEST_METHOD": event.method.decode(),
+            "PATH_INFO": path.decode("latin-1"),
+            "QUERY_STRING": query.decode("latin-1"),
+            "REMOTE_ADDR": peer[0] if peer else "",
+        }
+        for name, value in event.headers:
+            environ[f"HTTP_{name.decode().upper().replace('-', '_')}"] = value.decode("latin-1")
+        return environ
+
+    async def read(self) -> bytes:
+        """What has arrived of the body, b"" at its end. Raises StreamEnded where the connection breaks."""
+        if self._h11.they_are_waiting_for_100_continue:
+            await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+        pieces: list[bytes] = []
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise StreamEnded("incomplete_body", f"The body broke off: {error}") from None
+            if isinstance(event, h11.Data):
+                pieces.append(bytes(event.data))
+            elif event is h11.NEED_DATA and not pieces:
+                await self._receive()
+            else:  # the end, or nothing more for now
+                return b"".join(pieces)
+
+    async def answer(self, answer: Answer) -> None:
+        """A whole answer, with its end."""
+        await self.begin(
+            answer.status, answer.content_type, (*answer.headers, ("Content-Length", str(len(answer.body))))
+        )
+        await self.say(answer.body)
+        await self.finish()
+
+    async def begin(self, status: int, content_type: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """The head of an answer; without a length among the headers it is chunked, and flows as it is said."""
+        lines = [("Content-Type", content_type), *headers, ("Connection", "close")]
+        await self._send(h11.Response(status_code=status, reason=responses.get(status, "").encode(), headers=lines))
+
+    async def say(self, text: bytes) -> None:
+        """More of the answer. Raises StreamEnded when the peer does not read, or is gone."""
+        await self._send(h11.Data(data=text))
+
+    async def finish(self) -> None:
+        """The end of the answer."""
+        await self._send(h11.EndOfMessage())
+
+    async def closed(self) -> None:
+        """Until the peer closes its side; whatever it sends before is not asked for."""
+        try:
+            while await self._reader.read(READ_BYTES):
+                pass
+        except OSError:
+            pass  # closed all the same
+
+    async def close(self) -> None:
+        """Once all is said; never raises for a peer that is gone."""
+        try:
+            async with asyncio.timeout(LINGER_S):
+                self._writer.write_eof()
+                await self.closed()
+        except (OSError, TimeoutError):
+            pass  # there is nothing left to say
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Drop the connection now, with what was not read yet."""
+        self._writer.transport.abort()
+
+    async def _receive(self) -> None:
+        try:
+            self._h11.receive_data(await self._reader.read(READ_BYTES))
+        except OSError as error:
+            raise StreamEnded("incomplete_body", f"The connection broke: {error}") from None
+
+    async def _send(self, event: h11.Event) -> None:
+        text = self._h11.send(event)
+        if text:
+            self._writer.write(text)
+        try:
+            async with asyncio.timeout(self._write_timeout_s):
+                await self._writer.drain()
+        except TimeoutError:
+            self.abort()
+            raise StreamEnded("not_reading", "The answer was not read") from None
+        except OSError as error:
+            raise StreamEnded("incomplete_body", f"The connection broke: {error}") from None
