@@ -72,7 +72,10 @@ class Node:
             time.sleep(_POLL_S)
 
     def is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        return self._is_ready(self.port) and (not self.listen_port or self._is_ready(self.listen_port))
+
+    def _is_ready(self, port: int) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -6,7 +6,6 @@ Composition root of the sources. The loop's thread is the main one. docs/streams
 import asyncio
 import logging
 import resource
-import signal
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -74,10 +73,7 @@ class Listener:
 
     async def run(self) -> None:
         """Raises OSError or ssl.SSLError where it cannot listen, ImproperlyConfigured for a setting that is none."""
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(settings.FOREBAY_THREADS, "listen"))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.FOREBAY_THREADS, "listen"))
         _raise_open_files()
         await self._open()
         log.info("listening on %s:%d", settings.FOREBAY_HOST, settings.FOREBAY_LISTEN_PORT)
@@ -86,6 +82,10 @@ class Listener:
         await self._drain()
         looking.cancel()
         self._positions.close()
+
+    def stop(self) -> None:
+        """Drain; `run` returns then."""
+        self._stopping.set()
 
     async def _open(self) -> None:
         await self._serve(self._serve_http, settings.FOREBAY_LISTEN_PORT)

@@ -1,6 +1,7 @@
 """`manage.py listen`: the process for what is not a request: streams, the live tail, syslog."""
 
 import asyncio
+import signal
 import ssl
 import sys
 from typing import Any
@@ -34,4 +35,7 @@ class Command(BaseCommand):
 
 
 async def _listen(node: Worker) -> None:
-    await Listener(node).run()
+    listener = Listener(node)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, listener.stop)
+    await listener.run()
