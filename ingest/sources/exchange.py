@@ -4,6 +4,7 @@ Sources; the loop's thread, one task a connection. A connection serves one reque
 """
 
 import asyncio
+from http import HTTPStatus
 from http.client import responses
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ class Exchange:
         self._writer = writer
         self._write_timeout_s = write_timeout_s
         self._h11 = h11.Connection(h11.SERVER)
+        self._is_over = False
 
     async def head(self) -> Environ:
         """The request as a WSGI environ without its body. Raises StreamEnded, and h11.RemoteProtocolError for what is
@@ -49,20 +51,21 @@ class Exchange:
 
     async def read(self) -> bytes:
         """What has arrived of the body, b"" at its end. Raises StreamEnded where the connection breaks."""
-        if self._h11.they_are_waiting_for_100_continue:
-            await self._send(h11.InformationalResponse(status_code=100, headers=[]))
         pieces: list[bytes] = []
-        while True:
+        while not self._is_over:
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
                 raise StreamEnded("incomplete_body", f"The body broke off: {error}") from None
             if isinstance(event, h11.Data):
                 pieces.append(bytes(event.data))
-            elif event is h11.NEED_DATA and not pieces:
+            elif event is not h11.NEED_DATA:
+                self._is_over = True
+            elif pieces:
+                break
+            else:
                 await self._receive()
-            else:  # the end, or nothing more for now
-                return b"".join(pieces)
+        return b"".join(pieces)
 
     async def answer(self, answer: Answer) -> None:
         """A whole answer, with its end."""
@@ -74,6 +77,8 @@ class Exchange:
 
     async def begin(self, status: int, content_type: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """The head of an answer; without a length among the headers it is chunked, and flows as it is said."""
+        if status == HTTPStatus.OK and self._h11.they_are_waiting_for_100_continue:
+            await self._send(h11.InformationalResponse(status_code=HTTPStatus.CONTINUE, headers=[]))
         lines = [("Content-Type", content_type), *headers, ("Connection", "close")]
         await self._send(h11.Response(status_code=status, reason=responses.get(status, "").encode(), headers=lines))
 
