@@ -103,8 +103,12 @@ class Node:
 
     def listen_pid(self) -> int:
         """Of the listen process that exists now."""
-        (pid,) = (pid for pid in descendants_of(self.program.pid) if command_line(pid).endswith("manage.py listen"))
+        (pid,) = self.listen_pids()
         return pid
+
+    def listen_pids(self) -> list[int]:
+        """None while a dead one has not been started again."""
+        return [pid for pid in descendants_of(self.program.pid) if command_line(pid).endswith("manage.py listen")]
 
     def kill_worker(self) -> int:
         """kill -9 to one web worker; the server is left to respawn it. Returns its pid."""

@@ -4,6 +4,7 @@ Sources; the loop's thread. One reader a connection, whatever its protocol: the 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 
@@ -12,6 +13,10 @@ from ingest.protocols.ready import Ready
 from ingest.sources.interruptible import Interruptible
 
 WINDOW_BYTES: Final = 256 * 1024
+# Each connection may hold so much of a document; what is larger takes turns, or a thousand would take a gigabyte.
+LARGE_BYTES: Final = 64 * 1024
+LARGE_DOCUMENTS: Final = 64
+LOOK_FOR_ROOM_S: Final = 0.05
 
 
 class Splitter(Protocol):
@@ -34,16 +39,47 @@ class Pace(NamedTuple):
     idle_timeout_s: float | None
 
 
+class LargeDocuments:
+    """How many connections may hold more than LARGE_BYTES of a document that is not whole: of one owner, and of all."""
+
+    def __init__(self, most: int, most_of_owner: int) -> None:
+        self._most = most
+        self._most_of_owner = most_of_owner
+        self._held: Counter[str] = Counter()
+
+    def take(self, owner: str) -> bool:
+        """Whether there is room; if so, `give_back` is owed."""
+        if self._held.total() >= self._most or self._held[owner] >= self._most_of_owner:
+            return False
+        self._held[owner] += 1
+        return True
+
+    def give_back(self, owner: str) -> None:
+        """It is whole, or nobody waits for it any more."""
+        self._held[owner] -= 1
+        if not self._held[owner]:
+            del self._held[owner]
+
+
 class Gathering:
     """The windows of one connection. `read` returns b"" at the end and raises StreamEnded where it breaks."""
 
     def __init__(
-        self, waits: Interruptible, read: Callable[[], Awaitable[bytes]], splitter: Splitter, pace: Pace
+        self,
+        waits: Interruptible,
+        read: Callable[[], Awaitable[bytes]],
+        splitter: Splitter,
+        pace: Pace,
+        large: LargeDocuments,
+        owner: str,
     ) -> None:
         self._waits = waits
         self._read = read
         self._splitter = splitter
         self._pace = pace
+        self._large = large
+        self._owner = owner
+        self._holds_large = False
         self._partial_since_s: float | None = None
         self._is_over = False
         self._broken: StreamEnded | None = None
@@ -61,7 +97,7 @@ class Gathering:
             until_s = full_s if full_s is not None else self._until_s(began_s)
             try:
                 left_s = None if until_s is None else max(0.0, until_s - clock())
-                piece = await self._waits.within(left_s, self._read)
+                piece = await self._waits.within(left_s, self._read_if_room)
             except TimeoutError:
                 if ready:
                     break
@@ -75,6 +111,22 @@ class Gathering:
         if not ready and self._broken is not None:
             raise self._broken
         return ready.take(pace.window_events, WINDOW_BYTES)
+
+    def close(self) -> None:
+        """No window is asked for any more."""
+        if self._holds_large:
+            self._large.give_back(self._owner)
+            self._holds_large = False
+
+    async def _read_if_room(self) -> bytes:
+        is_large = self._splitter.partial_bytes > LARGE_BYTES
+        if not is_large:
+            self.close()
+        while is_large and not self._holds_large:
+            self._holds_large = self._large.take(self._owner)
+            if not self._holds_large:
+                await asyncio.sleep(LOOK_FOR_ROOM_S)
+        return await self._read()
 
     def _feed(self, piece: bytes, now_s: float) -> None:
         splitter = self._splitter

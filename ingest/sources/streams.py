@@ -22,7 +22,7 @@ from ingest.dataplane.pipeline import Arrival
 from ingest.dataplane.routing import Delivery
 from ingest.protocols import ndjson
 from ingest.sources.exchange import Environ, Exchange
-from ingest.sources.gathering import Gathering, Pace
+from ingest.sources.gathering import LARGE_DOCUMENTS, Gathering, LargeDocuments, Pace
 from ingest.sources.interruptible import Interruptible
 from ingest.sources.positions import Position, Positions, StreamName
 from ingest.sources.taking import Taken, Taker, Window
@@ -82,6 +82,7 @@ class Streams:
             settings.FOREBAY_LISTEN_LINE_TIMEOUT_S,
             settings.FOREBAY_STREAM_IDLE_TIMEOUT_S,
         )
+        self.large = LargeDocuments(LARGE_DOCUMENTS, LARGE_DOCUMENTS // 4)
         self.line_max_bytes: int = settings.FOREBAY_EVENT_MAX_BYTES
         self.journal_ratio: float = settings.FOREBAY_LISTEN_JOURNAL_RATIO
 
@@ -106,7 +107,7 @@ class Stream(Interruptible):
         self._event_id = ndjson.event_ids(*self._name)
         self._left = asyncio.Event()
         splitter = ndjson.LineSplitter(shared.line_max_bytes)
-        self._gathering = Gathering(self, exchange.read, splitter, shared.pace)
+        self._gathering = Gathering(self, exchange.read, splitter, shared.pace, shared.large, tenant)
         self._taker = Taker(shared.node, self, self._tell_wait, journal_ratio=shared.journal_ratio)
 
     async def run(self) -> str:
@@ -122,6 +123,7 @@ class Stream(Interruptible):
             await self._say_last(ending)
             return ending.code
         finally:
+            self._gathering.close()
             self._left.set()
             if self._shared.open.get(self._name) is self:
                 del self._shared.open[self._name]

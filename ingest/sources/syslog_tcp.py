@@ -13,7 +13,7 @@ from ingest.dataplane.errors import Refused, StreamEnded, Unavailable
 from ingest.protocols.syslog_framing import SyslogSplitter
 from ingest.sources.connections import Connections
 from ingest.sources.exchange import READ_BYTES
-from ingest.sources.gathering import WINDOW_BYTES, Gathering, Pace
+from ingest.sources.gathering import LARGE_DOCUMENTS, WINDOW_BYTES, Gathering, LargeDocuments, Pace
 from ingest.sources.interruptible import Interruptible
 from ingest.sources.syslog_losses import Losses
 from ingest.sources.syslog_senders import Owned, Port, Received, Senders, certificate_names
@@ -31,6 +31,7 @@ class SyslogConnections:
         self.node = node
         self.losses = losses
         self.certificates = certificates
+        self.large = LargeDocuments(LARGE_DOCUMENTS, LARGE_DOCUMENTS // 4)
         self._connections = connections
         self.pace = Pace(
             min(settings.FOREBAY_STREAM_WINDOW_EVENTS, settings.FOREBAY_REQUEST_MAX_EVENTS),
@@ -68,7 +69,7 @@ class SyslogConnection(Interruptible):
         named = next((shared.certificates[name] for name in names if name in shared.certificates), "")
         self._tenant = named or port.tenant
         self._splitter = SyslogSplitter(settings.FOREBAY_SYSLOG_MESSAGE_MAX_BYTES)
-        self._gathering = Gathering(self, self._read, self._splitter, shared.pace)
+        self._gathering = Gathering(self, self._read, self._splitter, shared.pace, shared.large, self.owner)
         self._senders = Senders(shared.node, shared.node.event_limits, self._lost, waits=True)
         self._taker = Taker(shared.node, self, self._tell_nobody, journal_ratio=settings.FOREBAY_LISTEN_JOURNAL_RATIO)
 
@@ -88,6 +89,7 @@ class SyslogConnection(Interruptible):
             await self._take_rest()
             raise
         finally:
+            self._gathering.close()
             self._lost("broken_off", bool(self._splitter.partial_bytes))
 
     def _sorted(self, messages: list[bytes]) -> list[Owned]:
