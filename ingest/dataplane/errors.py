@@ -91,6 +91,7 @@ class BadRequest(Refused):
         "all_events_rejected",
         "unknown_delivery",
         "invalid_query",
+        "invalid_handshake",
         "invalid_idempotency_key",
     }
 

@@ -1,31 +1,27 @@
-"""One HTTP request on one connection: its body piece by piece while the answer is under way (h11, asyncio).
+"""One HTTP request on one connection: its body piece by piece while the answer is under way (h11).
 
 Sources; the loop's thread, one task a connection. A connection serves one request and is closed: these are long-lived.
 """
 
-import asyncio
 from http import HTTPStatus
 from http.client import responses
-from typing import Any, Final
+from typing import Any
 
 import h11
 
 from ingest.api.answers import Answer
 from ingest.dataplane.errors import StreamEnded
+from ingest.sources.wire import Wire
 
-READ_BYTES: Final = 64 * 1024
-# What a peer still sends is taken for so long before the connection closes: a reset would eat the answer on its way.
-LINGER_S: Final = 2.0
 Environ = dict[str, Any]
 
 
 class Exchange:
-    """The request's side is read, the answer's written; `write_timeout_s` is for a peer that does not read."""
+    """The request's side is read, the answer's written. `request` is there once `head` has returned."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, write_timeout_s: float) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._write_timeout_s = write_timeout_s
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.request: h11.Request | None = None
         self._h11 = h11.Connection(h11.SERVER)
         self._is_over = False
 
@@ -33,17 +29,16 @@ class Exchange:
         """The request as a WSGI environ without its body. Raises StreamEnded, and h11.RemoteProtocolError for what is
         not HTTP."""
         while not isinstance(event := self._h11.next_event(), h11.Request):
-            if event is h11.NEED_DATA:
-                await self._receive()
-            else:
+            if event is not h11.NEED_DATA:
                 raise StreamEnded("incomplete_body", "The connection was closed before a request came")
-        peer = self._writer.get_extra_info("peername")
+            self._h11.receive_data(await self.wire.receive())
+        self.request = event
         path, _, query = event.target.partition(b"?")
         environ = {
             "REQUEST_METHOD": event.method.decode(),
             "PATH_INFO": path.decode("latin-1"),
             "QUERY_STRING": query.decode("latin-1"),
-            "REMOTE_ADDR": peer[0] if peer else "",
+            "REMOTE_ADDR": self.wire.peer_address,
         }
         for name, value in event.headers:
             environ[f"HTTP_{name.decode().upper().replace('-', '_')}"] = value.decode("latin-1")
@@ -64,7 +59,7 @@ class Exchange:
             elif pieces:
                 break
             else:
-                await self._receive()
+                self._h11.receive_data(await self.wire.receive())
         return b"".join(pieces)
 
     async def answer(self, answer: Answer) -> None:
@@ -90,43 +85,11 @@ class Exchange:
         """The end of the answer."""
         await self._send(h11.EndOfMessage())
 
-    async def closed(self) -> None:
-        """Until the peer closes its side; whatever it sends before is not asked for."""
-        try:
-            while await self._reader.read(READ_BYTES):
-                pass
-        except OSError:
-            pass  # closed all the same
-
-    async def close(self) -> None:
-        """Once all is said; never raises for a peer that is gone."""
-        try:
-            async with asyncio.timeout(LINGER_S):
-                self._writer.write_eof()
-                await self.closed()
-        except (OSError, TimeoutError):
-            pass  # there is nothing left to say
-        self._writer.close()
-
-    def abort(self) -> None:
-        """Drop the connection now, with what was not read yet."""
-        self._writer.transport.abort()
-
-    async def _receive(self) -> None:
-        try:
-            self._h11.receive_data(await self._reader.read(READ_BYTES))
-        except OSError as error:
-            raise StreamEnded("incomplete_body", f"The connection broke: {error}") from None
+    def unread(self) -> bytes:
+        """What came behind the head and is not HTTP any more."""
+        return self._h11.trailing_data[0]
 
     async def _send(self, event: h11.Event) -> None:
         text = self._h11.send(event)
         if text:
-            self._writer.write(text)
-        try:
-            async with asyncio.timeout(self._write_timeout_s):
-                await self._writer.drain()
-        except TimeoutError:
-            self.abort()
-            raise StreamEnded("not_reading", "The answer was not read") from None
-        except OSError as error:
-            raise StreamEnded("incomplete_body", f"The connection broke: {error}") from None
+            await self.wire.write(text)

@@ -33,7 +33,7 @@ from ingest.dataplane.errors import (
     Unavailable,
 )
 from ingest.sources.connections import Connections
-from ingest.sources.exchange import READ_BYTES, Environ, Exchange
+from ingest.sources.exchange import Environ, Exchange
 from ingest.sources.live_tail import Tail, Tails
 from ingest.sources.positions import Positions
 from ingest.sources.streams import Stream, Streams
@@ -41,6 +41,8 @@ from ingest.sources.syslog_losses import Losses
 from ingest.sources.syslog_senders import Port, certificate_tenants, ports
 from ingest.sources.syslog_tcp import TLS_HANDSHAKE_S, SyslogConnections, tls_context
 from ingest.sources.syslog_udp import UdpPort
+from ingest.sources.websocket import WebSocket, is_websocket
+from ingest.sources.wire import READ_BYTES, Wire
 from ingest.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -132,7 +134,8 @@ class Listener:
         return serve
 
     async def _serve_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        exchange = Exchange(reader, writer, settings.FOREBAY_LISTEN_WRITE_TIMEOUT_S)
+        wire = Wire(reader, writer, settings.FOREBAY_LISTEN_WRITE_TIMEOUT_S)
+        exchange = Exchange(wire)
         try:
             try:
                 async with asyncio.timeout(settings.FOREBAY_LISTEN_HEAD_TIMEOUT_S):
@@ -144,7 +147,7 @@ class Listener:
         except (StreamEnded, h11.RemoteProtocolError):
             pass  # the peer is gone, or speaks something else
         finally:
-            await exchange.close()
+            await wire.close()
 
     async def _respond(self, exchange: Exchange, environ: Environ) -> None:
         started_s = time.perf_counter()
@@ -174,7 +177,8 @@ class Listener:
         method = METHODS.get(path)
         if method is None:
             raise NotFound("unknown_path", f"This port serves {' and '.join(METHODS)}; all else is on the other one")
-        if environ["REQUEST_METHOD"] != method:
+        as_websocket = path == STREAM_PATH and is_websocket(environ)
+        if environ["REQUEST_METHOD"] != ("GET" if as_websocket else method):
             raise MethodNotAllowed("method_not_allowed", f"This address takes {method}", allowed=(method,))
         if self._stopping.is_set():
             raise Unavailable("shutting_down", "This process is going away; another will answer")
@@ -185,9 +189,10 @@ class Listener:
         caller = await asyncio.to_thread(admit, environ, self._node, scope, address)
         tenant = caller.tenant.name
         if path == STREAM_PATH:
-            stream = Stream(self._streams, exchange, environ, tenant, address, correlation)
+            peer = WebSocket(exchange) if as_websocket else exchange
+            stream = Stream(self._streams, peer, environ, tenant, address, correlation)
             with self._connections.holding(stream, tenant, "stream"):
-                _count(path, 200, started_s)
+                _count(path, 101 if as_websocket else 200, started_s)
                 metrics.STREAM_ENDS.labels(await stream.run()).inc()
         else:
             tail = Tail(self._tails, exchange, environ, tenant, address)

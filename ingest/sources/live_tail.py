@@ -182,7 +182,7 @@ class Tail(Interruptible):
         try:
             while await self._exchange.read():
                 pass
-            await self._exchange.closed()
+            await self._exchange.wire.closed()
         except StreamEnded:
             pass  # it went without one
         self.end(StreamEnded("incomplete_body", "The reader hung up"))

@@ -21,11 +21,12 @@ from ingest.dataplane.event import Decoded
 from ingest.dataplane.pipeline import Arrival
 from ingest.dataplane.routing import Delivery
 from ingest.protocols import ndjson
-from ingest.sources.exchange import Environ, Exchange
+from ingest.sources.exchange import Environ
 from ingest.sources.gathering import LARGE_DOCUMENTS, Gathering, LargeDocuments, Pace
 from ingest.sources.interruptible import Interruptible
 from ingest.sources.positions import Position, Positions, StreamName
 from ingest.sources.taking import Taken, Taker, Window
+from ingest.sources.websocket import Peer
 from ingest.worker import Worker
 
 DIALECT: Final = "stream"
@@ -91,12 +92,12 @@ class Stream(Interruptible):
     """One, from its admission to its last line."""
 
     def __init__(
-        self, shared: Streams, exchange: Exchange, environ: Environ, tenant: str, address: str, correlation_id: str
+        self, shared: Streams, peer: Peer, environ: Environ, tenant: str, address: str, correlation_id: str
     ) -> None:
         super().__init__()
         self._asked = asked(environ)
         self._shared = shared
-        self._exchange = exchange
+        self._peer = peer
         self._key = key_text(environ)
         self._address = address
         self._correlation_id = correlation_id
@@ -107,7 +108,7 @@ class Stream(Interruptible):
         self._event_id = ndjson.event_ids(*self._name)
         self._left = asyncio.Event()
         splitter = ndjson.LineSplitter(shared.line_max_bytes)
-        self._gathering = Gathering(self, exchange.read, splitter, shared.pace, shared.large, tenant)
+        self._gathering = Gathering(self, peer.read, splitter, shared.pace, shared.large, tenant)
         self._taker = Taker(shared.node, self, self._tell_wait, journal_ratio=shared.journal_ratio)
 
     async def run(self) -> str:
@@ -127,8 +128,8 @@ class Stream(Interruptible):
             self._left.set()
             if self._shared.open.get(self._name) is self:
                 del self._shared.open[self._name]
-        await self._exchange.say(ndjson.line("end", sequence=self._reached))
-        await self._exchange.finish()
+        await self._peer.say(ndjson.line("end", sequence=self._reached))
+        await self._peer.finish()
         return "complete"
 
     def recheck(self) -> None:
@@ -146,18 +147,18 @@ class Stream(Interruptible):
             async with asyncio.timeout(_LEAVES_WITHIN_S):
                 await self._left.wait()
         except TimeoutError:
-            self._exchange.abort()
+            self._peer.wire.abort()
             await self._left.wait()
 
     async def _begin(self) -> None:
         position = await self._shared.positions.open(self._name, self._owner)
         self._reached = max(position.reached, self._asked.first - 1)
-        await self._exchange.begin(200, CONTENT_TYPE, (("X-Correlation-ID", self._correlation_id),))
-        await self._exchange.say(
+        await self._peer.begin(200, CONTENT_TYPE, (("X-Correlation-ID", self._correlation_id),))
+        await self._peer.say(
             ndjson.line("open", stream=self._name.stream, sequence=position.reached, first=self._asked.first)
         )
         if position.said and position.reached >= self._asked.first:
-            await self._exchange.say(position.said)  # the sender may not have heard it
+            await self._peer.say(position.said)  # the sender may not have heard it
 
     async def _serve(self) -> None:
         while lines := await self._gathering.window():
@@ -188,17 +189,17 @@ class Stream(Interruptible):
             position = Position(self._reached, said)
             if not await self._shared.positions.reach(self._name, self._owner, position):
                 self.end(TAKEN_OVER)
-        await self._exchange.say(said)
+        await self._peer.say(said)
 
     async def _tell_wait(self, refused: Refused) -> None:
         fields = {"code": refused.code, "detail": refused.detail, "retry_after_s": refused.retry_after_s}
-        await self._exchange.say(ndjson.line("wait", sequence=self._reached, **fields, **refused.extra))
+        await self._peer.say(ndjson.line("wait", sequence=self._reached, **fields, **refused.extra))
 
     async def _say_last(self, ending: StreamEnded | Refused) -> None:
         try:
             said = ndjson.line("end", sequence=self._reached, code=ending.code, detail=str(ending))
-            await self._exchange.say(said)
-            await self._exchange.finish()
+            await self._peer.say(said)
+            await self._peer.finish()
         except StreamEnded:
             pass  # it is the peer that is gone
 

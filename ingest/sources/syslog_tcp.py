@@ -12,12 +12,12 @@ from django.conf import settings
 from ingest.dataplane.errors import Refused, StreamEnded, Unavailable
 from ingest.protocols.syslog_framing import SyslogSplitter
 from ingest.sources.connections import Connections
-from ingest.sources.exchange import READ_BYTES
 from ingest.sources.gathering import LARGE_DOCUMENTS, WINDOW_BYTES, Gathering, LargeDocuments, Pace
 from ingest.sources.interruptible import Interruptible
 from ingest.sources.syslog_losses import Losses
 from ingest.sources.syslog_senders import Owned, Port, Received, Senders, certificate_names
 from ingest.sources.taking import Taken, Taker, offer_all
+from ingest.sources.wire import Wire
 from ingest.worker import Worker
 
 TLS_HANDSHAKE_S: Final = 10.0
@@ -59,17 +59,16 @@ class SyslogConnection(Interruptible):
         self, shared: SyslogConnections, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: Port
     ) -> None:
         super().__init__()
-        peer = writer.get_extra_info("peername")
         certificate = writer.get_extra_info("peercert")
         self._shared = shared
-        self._reader = reader
+        self._wire = Wire(reader, writer, settings.FOREBAY_LISTEN_WRITE_TIMEOUT_S)
         self._transport = "tcp" if writer.get_extra_info("ssl_object") is None else "tls"
-        self._address = peer[0] if peer else ""
+        self._address = self._wire.peer_address
         names = certificate_names(certificate or {})
         named = next((shared.certificates[name] for name in names if name in shared.certificates), "")
         self._tenant = named or port.tenant
         self._splitter = SyslogSplitter(settings.FOREBAY_SYSLOG_MESSAGE_MAX_BYTES)
-        self._gathering = Gathering(self, self._read, self._splitter, shared.pace, shared.large, self.owner)
+        self._gathering = Gathering(self, self._wire.receive, self._splitter, shared.pace, shared.large, self.owner)
         self._senders = Senders(shared.node, shared.node.event_limits, self._lost, waits=True)
         self._taker = Taker(shared.node, self, self._tell_nobody, journal_ratio=settings.FOREBAY_LISTEN_JOURNAL_RATIO)
 
@@ -99,7 +98,7 @@ class SyslogConnection(Interruptible):
         """At the end what has arrived is offered once: its sender takes it for delivered, and will not come back."""
         try:
             async with asyncio.timeout(REST_S):
-                while piece := await self._read():
+                while piece := await self._wire.receive():
                     self._splitter.feed(piece)
         except (TimeoutError, StreamEnded):
             pass  # that was all
@@ -121,12 +120,6 @@ class SyslogConnection(Interruptible):
         except StreamEnded as ending:
             self._lost(ending.code, len(owned.window.documents) - taken.events)
             raise
-
-    async def _read(self) -> bytes:
-        try:
-            return await self._reader.read(READ_BYTES)
-        except (OSError, ssl.SSLError) as error:
-            raise StreamEnded("incomplete_body", f"The connection broke: {error}") from None
 
     async def _tell_nobody(self, refused: Refused) -> None:
         """The metric says it."""
