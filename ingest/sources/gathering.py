@@ -114,6 +114,9 @@ class Gathering:
 
     def close(self) -> None:
         """No window is asked for any more."""
+        self._let_others_in()
+
+    def _let_others_in(self) -> None:
         if self._holds_large:
             self._large.give_back(self._owner)
             self._holds_large = False
@@ -121,7 +124,7 @@ class Gathering:
     async def _read_if_room(self) -> bytes:
         is_large = self._splitter.partial_bytes > LARGE_BYTES
         if not is_large:
-            self.close()
+            self._let_others_in()
         while is_large and not self._holds_large:
             self._holds_large = self._large.take(self._owner)
             if not self._holds_large:

@@ -71,6 +71,8 @@ class Listener:
         self._udp: list[UdpPort] = []
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        # With those whose head has not come; beyond, the process would run out of files.
+        self._most_open = 2 * settings.FOREBAY_LISTEN_CONNECTIONS
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -109,6 +111,9 @@ class Listener:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if len(self._tasks) >= self._most_open:
+                writer.transport.abort()
+                return
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - a callback of asyncio's server is one
             self._tasks.add(task)
@@ -209,9 +214,12 @@ class Listener:
                 snapshot = self._node.snapshot
                 for session in self._connections:
                     session.recheck()
-            for udp in self._udp:
-                udp.count_kernel_drops()
-            self._losses.say()
+            try:
+                for udp in self._udp:
+                    udp.count_kernel_drops()
+                self._losses.say()
+            except Exception:  # what cannot be counted must not keep a revoked key alive
+                log.exception("losses of syslog cannot be counted")
 
     async def _drain(self) -> None:
         """Nothing new; what is under way is finished, acknowledged, and told to go elsewhere."""

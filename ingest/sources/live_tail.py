@@ -34,14 +34,19 @@ RETRY_MS: Final = 2_000
 # Some seconds of a full sample; a reader that is further behind skips.
 _WAITING_EVENTS: Final = 500
 _ONLY_SOURCE: Final = 255
+# Masks are looked for in all of a text, which takes its time.
+SHOWN_MAX_BYTES: Final = 16 * 1024
+CUT_CHARACTERS: Final = 4 * 1024
 CONTENT_TYPE: Final = "text/event-stream"
 
 
-class Shown(msgspec.Struct):
-    """What filters look at."""
+class Shown(msgspec.Struct, rename="camel"):
+    """What filters look at, and what is left of a large event."""
 
     source: str
     level: str
+    message: str
+    event_id: str
 
 
 _shown = msgspec.json.Decoder(Shown)
@@ -97,23 +102,22 @@ class Tails:
     async def _look(self, tenant: str) -> None:
         seen: frozenset[bytes] | None = None
         while True:
-            sample = await asyncio.to_thread(self._sample, tenant)
-            if sample is None:
-                self._tell_all(tenant, _AWAY, None)
-            else:
-                if seen is not None:
-                    for value in reversed([value for value in sample if value not in seen]):
-                        self._tell_all(tenant, *_readable(value))
+            try:
+                sample = await asyncio.to_thread(self._sample, tenant)
+                fresh = [value for value in reversed(sample) if seen is not None and value not in seen]
+                for text, shown in await asyncio.to_thread(lambda values: list(map(_readable, values)), fresh):
+                    self._tell_all(tenant, text, shown)
                 seen = frozenset(sample)
+            except redis.RedisError:
+                self._tell_all(tenant, _AWAY, None)
+            except Exception:  # one event that cannot be shown must not end the view of all others
+                log.exception("the tail of %s has a gap", tenant)
+                seen = None
             await asyncio.sleep(LOOK_S)
 
-    def _sample(self, tenant: str) -> list[bytes] | None:
-        """Newest first; None while Redis is away."""
-        try:
-            return cast(list[bytes], self.node.redis.lrange(recent_key(tenant), 0, SAMPLE_EVENTS - 1))
-        except redis.RedisError as error:
-            log.debug("Redis does not answer: %s", error)
-            return None
+    def _sample(self, tenant: str) -> list[bytes]:
+        """Newest first. Raises redis.RedisError."""
+        return cast(list[bytes], self.node.redis.lrange(recent_key(tenant), 0, SAMPLE_EVENTS - 1))
 
     def _tell_all(self, tenant: str, text: bytes, shown: Shown | None) -> None:
         for reader in self._readers.get(tenant, ()):
@@ -201,11 +205,15 @@ _AWAY: Final = sse_event(_encode({"code": "sample_unavailable"}), "wait")
 
 
 def _readable(value: bytes) -> tuple[bytes, Shown]:
-    """An event as its readers see it. A mask that broke the JSON around it takes the event with it."""
+    """An event as its readers see it. Of one that is large, or around whose masks the JSON broke, what matters most."""
     shown = _shown.decode(value)
-    text = redact(value.decode()).encode()
-    try:
-        _shown.decode(text)
-    except msgspec.DecodeError:
-        text = _encode({"source": redact(shown.source), "level": shown.level, "message": "[redacted]"})
-    return sse_event(text), shown
+    if len(value) <= SHOWN_MAX_BYTES:
+        text = redact(value.decode()).encode()
+        try:
+            _shown.decode(text)
+            return sse_event(text), shown
+        except msgspec.DecodeError:
+            pass
+    message = f"{redact(shown.message[:CUT_CHARACTERS])}…"
+    less = {"source": redact(shown.source), "level": shown.level, "message": message, "eventId": shown.event_id}
+    return sse_event(_encode(less)), shown

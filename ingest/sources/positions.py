@@ -17,7 +17,7 @@ import redis
 log = logging.getLogger(__name__)
 
 RETRY_S: Final = 1.0
-REMEMBERED: Final = 20_000
+REMEMBERED: Final = 10_000
 
 # KEYS: the stream. ARGV: who has it from now on, its life in ms. Returns how far it has come and its last word.
 _OPEN: Final = """

@@ -33,7 +33,10 @@ DIALECT: Final = "stream"
 CONTENT_TYPE: Final = "application/x-ndjson"
 TAKEN_OVER: Final = StreamEnded("taken_over", "The same stream was opened again")
 _STREAM: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_SEQUENCE: Final = re.compile(r"[1-9][0-9]{0,14}")
+# As large as an eventId made of it has room for.
+_SEQUENCE: Final = re.compile(r"[1-9][0-9]{0,13}")
+# Longer acknowledgements, of windows full of bad lines, are not kept to be repeated.
+_SAID_MAX_BYTES: Final = 4096
 # A peer that does not read must not hold up the one that comes back as the same stream.
 _LEAVES_WITHIN_S: Final = 1.0
 
@@ -186,7 +189,7 @@ class Stream(Interruptible):
             fields["rejected"] = [ndjson.rejected_line(at, *error) for at, error in taken.rejected.items()]
         said = ndjson.line("ack", **fields)
         if taken.events:
-            position = Position(self._reached, said)
+            position = Position(self._reached, said if len(said) <= _SAID_MAX_BYTES else b"")
             if not await self._shared.positions.reach(self._name, self._owner, position):
                 self.end(TAKEN_OVER)
         await self._peer.say(said)

@@ -89,8 +89,8 @@ class UdpPort:
             await self._arrived.wait()
             if len(self._received) < _READ_AT_ONCE:
                 await asyncio.sleep(self._window_s)
-            await self._take_all()
             self._arrived.clear()
+            await self._take_all()
             if not self._is_stopping:
                 asyncio.get_running_loop().add_reader(self._socket, self._receive)
 
@@ -113,8 +113,8 @@ class UdpPort:
 
 def kernel_drops(inode: int) -> int:
     """How many datagrams the kernel dropped since the socket was made (proc(5); the last column)."""
-    for table in _TABLES:
-        for line in Path(table).read_text().splitlines()[1:]:
+    for table in filter(Path.exists, map(Path, _TABLES)):
+        for line in table.read_text().splitlines()[1:]:
             fields = line.split()
             if int(fields[9]) == inode:
                 return int(fields[-1])

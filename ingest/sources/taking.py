@@ -18,6 +18,7 @@ from ingest import intake
 from ingest.api.answers import Answer
 from ingest.api.idempotency import Once
 from ingest.dataplane import metrics
+from ingest.dataplane.acks import Place
 from ingest.dataplane.errors import Conflict, EventRejected, Refused, Throttled, TooLarge, Unavailable, quota_refused
 from ingest.dataplane.event import Decoded
 from ingest.dataplane.outcome import Outcome
@@ -53,7 +54,8 @@ class Window(NamedTuple):
 class Taken:
     """What became of a window so far: `events` of it, from the first on, are accepted or rejected.
 
-    `rejected` by sequence, with the eventId where it is known. `pending` counts what waited for Kafka in vain.
+    `rejected` by sequence, with the eventId where it is known. `pending` counts what Kafka was asked about and has not
+    confirmed.
     """
 
     events: int = 0
@@ -68,7 +70,8 @@ class Taken:
         self.accepted += outcome.accepted
         self.dropped += len(outcome.dropped)
         if outcome.wanted_ack:
-            self.pending += len(outcome.record_indexes) - len(outcome.results)
+            delivered = sum(isinstance(result, Place) for result in outcome.results.values())
+            self.pending += sum(index not in outcome.rejected for index in outcome.record_indexes) - delivered
         if outcome.rejected:
             ids = dict(zip(outcome.decoded.indexes, (one.event_id for one in outcome.decoded.events), strict=True))
             for index, error in sorted(outcome.rejected.items()):

@@ -27,7 +27,7 @@ def connected(port: int, query: str = "", key: str = "acme") -> Iterator[websock
         yield socket
     finally:
         socket.close()
-        socket.shutdown()
+        socket.shutdown()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
 
 def until(socket: websocket.WebSocket, kind: str, **fields: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_a_drained_process_says_go_elsewhere_and_closes(node: Worker) -> None:
         until(socket, "open")
     last = until(socket, "end")
     opcode, _ = socket.recv_data()
-    socket.shutdown()
+    socket.shutdown()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
     assert (last["code"], opcode) == ("go_elsewhere", websocket.ABNF.OPCODE_CLOSE)
 
