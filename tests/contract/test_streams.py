@@ -146,6 +146,37 @@ def test_a_window_over_the_burst_goes_in_parts(port: int) -> None:
     assert sum(line["accepted"] for line in lines if line["type"] == "ack") == 5
 
 
+def test_a_stream_at_full_speed_leaves_the_others_their_turn(port: int) -> None:
+    window = b"".join([json.dumps(EVENT).encode() + b"\n"] * 1_000)
+    is_over = threading.Event()
+    acknowledged = [0]
+
+    def hear(busy: StreamClient) -> None:
+        while (line := busy.read()) is not None:
+            acknowledged[0] = line["sequence"]
+
+    def send(busy: StreamClient) -> None:
+        while not is_over.is_set():
+            busy.send_bytes(window)
+        busy.finish()
+
+    with StreamClient(port, KEYS["acme"]) as busy, StreamClient(port, KEYS["acme"]) as calm:
+        threads = [threading.Thread(target=one, args=(busy,)) for one in (hear, send)]
+        for thread in threads:
+            thread.start()
+        progress = []
+        for number in range(1, 11):
+            calm.send([EVENT])
+            calm.read_until("ack", sequence=number)
+            progress.append(acknowledged[0])
+        is_over.set()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+
+    print(f"the busy stream was at {progress} when the calm one was acknowledged")
+    assert progress[-1] > progress[0]
+
+
 def test_with_delivery_ack_a_window_is_acknowledged_when_kafka_has_it(port: int) -> None:
     with StreamClient(port, KEYS["acme"], "?delivery=ack") as stream:
         stream.send([EVENT])
