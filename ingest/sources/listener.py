@@ -185,14 +185,14 @@ class Listener:
         as_websocket = path == STREAM_PATH and is_websocket(environ)
         if environ["REQUEST_METHOD"] != ("GET" if as_websocket else method):
             raise MethodNotAllowed("method_not_allowed", f"This address takes {method}", allowed=(method,))
-        if self._stopping.is_set():
-            raise Unavailable("shutting_down", "This process is going away; another will answer")
         started_s = time.perf_counter()
         address = client_address(environ, self._node.trusted_proxies)
         scope = "ingest" if path == STREAM_PATH else "read"
         # The limit of an address may ask Redis.
         caller = await asyncio.to_thread(admit, environ, self._node, scope, address)
         tenant = caller.tenant.name
+        if self._stopping.is_set():  # nobody would tell it to end any more
+            raise Unavailable("shutting_down", "This process is going away; another will answer")
         if path == STREAM_PATH:
             peer = WebSocket(exchange) if as_websocket else exchange
             stream = Stream(self._streams, peer, environ, tenant, address, correlation)
