@@ -46,6 +46,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     journal_max_bytes: int = 0
     queue_utilisation_ratio: float = 0.0
     version: str = ""
+    kind: str = "web"  # what its process serves: `web` or `listen`
     accepted_last_minute_events: float = 0
     rejected_last_minute_events: float = 0
     throttled_last_minute_requests: float = 0

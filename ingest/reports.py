@@ -53,6 +53,7 @@ class Reported(Protocol):
     recent: RecentEvents
     throttles: Throttles
     key_uses: dict[int, float]
+    kind: str
 
     rules_taken_wall_s: float | None
 
@@ -104,6 +105,7 @@ class Reports:
         disk = shutil.disk_usage(root)
         return {
             "version": VERSION,
+            "kind": worker.kind,
             "snapshot_version": snapshot.header.version if snapshot else None,
             "snapshot_age_s": round(_age_s(snapshot), 3) if snapshot else None,
             "in_flight_events": len(engine.producer),

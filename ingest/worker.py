@@ -56,8 +56,9 @@ NO_RETRY = Retry(NoBackoff(), 0)
 class Worker:
     """Everything a request needs. `lane_lock` lets one thread at a time do the Python work of a request (ADR 0003)."""
 
-    def __init__(self) -> None:
-        process_count = settings.FOREBAY_WORKERS * settings.FOREBAY_NODES
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        process_count = (settings.FOREBAY_WORKERS + bool(settings.FOREBAY_LISTEN_PORT)) * settings.FOREBAY_NODES
         self.lane_lock = threading.Lock()
         self.redis = _redis(settings.FOREBAY_REDIS_URL)
         self.book = LeaseBook(
@@ -69,6 +70,7 @@ class Worker:
         )
         self.address_limits = AddressLimits(self.redis, process_count=process_count)
         self.key_uses: dict[int, float] = {}
+        self.event_limits = _event_limits()
         self.recent = RecentEvents()
         self.throttles = Throttles()
         self.ack_budget = AckBudget(settings.FOREBAY_THREADS)
@@ -105,7 +107,7 @@ class Worker:
         )
         self.commit = self.engine.commit
         self.pipeline = Pipeline(
-            _event_limits(),
+            self.event_limits,
             self.engine.journal,
             self.engine.flows,
             self.ack_budget,
@@ -200,14 +202,15 @@ _worker: Worker | None = None
 
 def worker() -> Worker:
     """This process's worker, made by the first call."""
-    return _worker or _make_worker()
+    return _worker or make_worker("web")
 
 
-def _make_worker() -> Worker:
+def make_worker(kind: str) -> Worker:
+    """The same; `kind` is what the process serves, for whoever looks at its heartbeat."""
     global _worker
     with _lock:
         if _worker is None:
-            made = Worker()
+            made = Worker(kind)
             made.start()
             # atexit does not run in a multiprocessing child on Python 3.11; this does on all.
             Finalize(made, made.close, exitpriority=100)

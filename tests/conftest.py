@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -133,6 +134,13 @@ def migrated_database(postgres_url: str) -> str:
 @pytest.fixture
 def database_url(postgres_url: str, migrated_database: str) -> Iterator[str]:
     """A PostgreSQL database of the test's own, migrated and empty, for processes it starts."""
+    with new_database(postgres_url, migrated_database) as url:
+        yield url
+
+
+@contextmanager
+def new_database(postgres_url: str, migrated_database: str) -> Iterator[str]:
+    """One that is there as long as the block lasts."""
     name = f"forebay_{uuid4().hex[:12]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_database}"')

@@ -40,6 +40,7 @@ class Node:
         self.environment = {
             "FOREBAY_VAR_DIR": str(var_dir),
             "FOREBAY_PORT": str(self.port),
+            "FOREBAY_LISTEN_PORT": "0",  # a process more that most tests have no use for
             "FOREBAY_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
             "FOREBAY_REDIS_URL": redis_url,
             "FOREBAY_CELERY_BROKER_URL": redis_url,
@@ -71,7 +72,10 @@ class Node:
             time.sleep(_POLL_S)
 
     def is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        return self._is_ready(self.port) and (not self.listen_port or self._is_ready(self.listen_port))
+
+    def _is_ready(self, port: int) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == http.HTTPStatus.OK
@@ -91,6 +95,20 @@ class Node:
         return [
             pid for pid in descendants if _parent_of(pid) in servers and "resource_tracker" not in command_line(pid)
         ]
+
+    @property
+    def listen_port(self) -> int:
+        """Of its listen process; 0 where it has none."""
+        return int(self.environment["FOREBAY_LISTEN_PORT"])
+
+    def listen_pid(self) -> int:
+        """Of the listen process that exists now."""
+        (pid,) = self.listen_pids()
+        return pid
+
+    def listen_pids(self) -> list[int]:
+        """None while a dead one has not been started again."""
+        return [pid for pid in descendants_of(self.program.pid) if command_line(pid).endswith("manage.py listen")]
 
     def kill_worker(self) -> int:
         """kill -9 to one web worker; the server is left to respawn it. Returns its pid."""

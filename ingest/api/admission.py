@@ -18,18 +18,13 @@ from tenants import api_keys
 def admit(meta: Mapping[str, Any], worker: Worker, scope: str, peer_address: str) -> Caller:
     """The caller behind a request's key. Raises Unauthenticated, Forbidden or Throttled; never touches the database."""
     try:
-        caller = _authenticated(meta, worker)
+        caller = authenticate(key_text(meta), worker)
     except Unauthenticated:
         refusal = worker.address_limits.admit(peer_address, None, worker.anonymous_requests_per_s)
         if refusal is not None:
             raise quota_refused(refusal) from None
         raise
-    if scope not in caller.key.scopes:
-        raise Forbidden("missing_scope", f"This key lacks the scope {scope!r}; it has {sorted(caller.key.scopes)}")
-    if not caller.tenant.active:
-        raise Forbidden("tenant_suspended", f"The tenant {caller.tenant.name} is suspended; ask its operator")
-    if caller.key.networks and not is_within(peer_address, caller.key.networks):
-        raise Forbidden("address_not_allowed", f"This key may not be used from {peer_address}")
+    authorise(caller, scope, peer_address)
     limit = caller.tenant.quota.requests_per_s_per_address
     if limit:
         refusal = worker.address_limits.admit(peer_address, str(caller.key.key_id), limit)
@@ -38,8 +33,18 @@ def admit(meta: Mapping[str, Any], worker: Worker, scope: str, peer_address: str
     return caller
 
 
-def _authenticated(meta: Mapping[str, Any], worker: Worker) -> Caller:
-    text = _key_text(meta)
+def authorise(caller: Caller, scope: str, peer_address: str) -> None:
+    """Raises Forbidden where a caller may not do this, or not from there."""
+    if scope not in caller.key.scopes:
+        raise Forbidden("missing_scope", f"This key lacks the scope {scope!r}; it has {sorted(caller.key.scopes)}")
+    if not caller.tenant.active:
+        raise Forbidden("tenant_suspended", f"The tenant {caller.tenant.name} is suspended; ask its operator")
+    if caller.key.networks and not is_within(peer_address, caller.key.networks):
+        raise Forbidden("address_not_allowed", f"This key may not be used from {peer_address}")
+
+
+def authenticate(text: str, worker: Worker) -> Caller:
+    """The caller behind the text of a key, in the newest snapshot. Raises Unauthenticated, Unavailable."""
     if not text:
         raise Unauthenticated("missing_key", "Send a key as `Authorization: Bearer fb_…` or `X-API-Key: fb_…`")
     try:
@@ -56,7 +61,8 @@ def _authenticated(meta: Mapping[str, Any], worker: Worker) -> Caller:
     return caller
 
 
-def _key_text(meta: Mapping[str, Any]) -> str:
+def key_text(meta: Mapping[str, Any]) -> str:
+    """The key as it was sent; empty where none was."""
     text: str | None = meta.get("HTTP_X_API_KEY")
     if text is None:
         kind, _, text = meta.get("HTTP_AUTHORIZATION", "").partition(" ")

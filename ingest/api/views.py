@@ -6,7 +6,7 @@ initial(), negotiation and parsers do not run: its classes and the decorators se
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -27,7 +27,6 @@ from ingest.api.tracing import correlation_id
 from ingest.dataplane import documents, metrics
 from ingest.dataplane.errors import (
     BadRequest,
-    EventRejected,
     InternalError,
     MethodNotAllowed,
     Refused,
@@ -36,10 +35,11 @@ from ingest.dataplane.errors import (
 )
 from ingest.dataplane.event import decode_many, decode_one
 from ingest.dataplane.outcome import Outcome
-from ingest.dataplane.pipeline import Arrival, Decode, count
+from ingest.dataplane.pipeline import Arrival, Decode
 from ingest.dataplane.routing import Delivery
+from ingest.intake import take_in
 from ingest.protocols.native import answer_many, answer_one
-from ingest.quarantine import Documents, Rejection
+from ingest.quarantine import Documents
 from ingest.worker import Worker, worker
 
 log = logging.getLogger(__name__)
@@ -129,23 +129,7 @@ class LaneView(APIView):
         return self._accept_once(node, arrival, content, key, environ.get("CONTENT_LENGTH", ""))
 
     def _accept(self, node: Worker, arrival: Arrival, content: bytes) -> Outcome:
-        form = self.format
-        try:
-            with node.lane_lock:
-                outcome = node.pipeline.accept(form.decode, content, arrival)
-        except BadRequest as refused:
-            if refused.code in EventRejected.codes:
-                rejected = {0: EventRejected(refused.code, refused.detail)}
-                _quarantine(node, arrival, content, documents.one, rejected)
-            raise
-        try:
-            if outcome.wanted_ack or node.commit is not None:
-                _wait(node, arrival.caller.tenant.name, outcome)
-        finally:  # what is journaled is delivered, though the disk may fail before its sender is told so
-            count(arrival, outcome, len(content))
-        if outcome.rejected:
-            _quarantine(node, arrival, content, form.documents, outcome.rejected)
-        return outcome
+        return take_in(node, arrival, self.format.decode, self.format.documents, content)
 
     def _accept_once(
         self, node: Worker, arrival: Arrival, content: bytes, key: str | None, content_length: str
@@ -175,42 +159,6 @@ def _throttled(environ: Environ, refused: Throttled) -> None:
     if refused.is_body_unread:
         length = environ.get("CONTENT_LENGTH", "")
         body.discard(environ["wsgi.input"], length, node.body_budget, refused.tenant)
-
-
-def _quarantine(
-    node: Worker, arrival: Arrival, body: bytes, taken_apart: Documents, errors: Mapping[int, EventRejected]
-) -> None:
-    """For an operator, where the tenant's plan says so; nobody waits for it."""
-    tenant, key = arrival.caller.tenant, arrival.caller.key
-    if tenant.quarantine != "off":
-        rejection = Rejection(
-            tenant.name,
-            tenant.quarantine,
-            key.key_id,
-            arrival.dialect,
-            arrival.correlation_id,
-            body,
-            taken_apart,
-            errors,
-        )
-        node.quarantine.offer(rejection)
-
-
-def _wait(node: Worker, tenant: str, outcome: Outcome) -> None:
-    """For the disk, then for what Kafka says, where either is asked for."""
-    waits_for = outcome.waits_for
-    try:
-        if node.commit is not None:
-            node.commit.wait(outcome.written)
-        if waits_for is not None:
-            outcome.take(waits_for.wait(node.ack_timeout_s))
-    finally:
-        if waits_for is not None:
-            node.ack_budget.give_back(tenant)
-    if waits_for is not None:
-        metrics.ACK_REQUESTS.labels("reported" if waits_for.is_complete else "timed_out").inc()
-    elif outcome.wanted_ack:
-        metrics.ACK_REQUESTS.labels("not_waited").inc()
 
 
 class LogView(LaneView):

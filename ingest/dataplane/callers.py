@@ -9,6 +9,9 @@ from typing import NamedTuple
 from ingest.dataplane.metrics import OTHER_TENANTS, TenantMeter
 from ingest.dataplane.policy import KeyPolicy, Snapshot, TenantPolicy, TopicPolicy
 from ingest.dataplane.routing import Defaults, TenantRouter
+from tenants.quotas import Quota
+
+_MAY_SEND = frozenset({"ingest"})
 
 
 class Caller(NamedTuple):
@@ -37,6 +40,7 @@ class Callers:
         self._defaults = defaults
         self._labelled = frozenset(snapshot.header.labelled_tenants)
         self._known: dict[bytes, Caller] = {}
+        self._keyless: dict[str, Caller] = {}
         self._routers: dict[str, TenantRouter] = {}
 
     @property
@@ -49,6 +53,15 @@ class Callers:
         caller = self._known.get(digest)
         if caller is None and (key := self.snapshot.keys.get(digest)) is not None:
             caller = self._known[digest] = self._compile(key)
+        return caller
+
+    def of_tenant(self, name: str) -> Caller | None:
+        """The tenant itself, for what comes without a key where an operator has said whose it is. None if unknown."""
+        if name not in self.snapshot.tenants:
+            return None
+        caller = self._keyless.get(name)
+        if caller is None:
+            caller = self._keyless[name] = self._compile(KeyPolicy(b"", 0, name, _MAY_SEND, None, False, (), Quota()))
         return caller
 
     def _compile(self, key: KeyPolicy) -> Caller:

@@ -4,18 +4,21 @@ Data plane; stateless. docs/errors.md says for each code what to do about it.
 
     Refused                       the request is not accepted
     ├── Unauthenticated     401   missing_key, malformed_key, unknown_key, expired_key, revoked_key
-    ├── Forbidden           403   missing_scope, address_not_allowed, tenant_suspended
+    ├── Forbidden           403   missing_scope, address_not_allowed, tenant_suspended, unknown_tenant
     ├── BadRequest          400   empty_body, malformed_json, empty_batch, ..., and an event's code for a single event
     ├── Conflict            409   idempotency_in_progress, duplicate_in_progress, idempotency_answer_not_kept
     ├── LengthRequired      411   length_required
     ├── TooLarge            413   body_too_large, too_many_events, batch_exceeds_burst
     ├── UnsupportedMedia    415   unsupported_encoding
+    ├── NotFound            404   unknown_path
     ├── MethodNotAllowed    405   method_not_allowed
+    ├── RequestTimeout      408   request_timeout
     ├── Undeliverable       422   undeliverable
     ├── KeyReused           422   idempotency_key_reused
     ├── Throttled           429   quota_exceeded, address_limit_exceeded
     ├── InternalError       500   internal_error
     └── Unavailable         503   journal_full, journal_unwritable, too_many_bodies, no_snapshot, ...
+    StreamEnded                   a stream is closed before its sender ends it; its last line tells the code
     EventRejected                 one event of a request is not accepted; a batch tells its index (207, 400 if all are)
 """
 
@@ -73,7 +76,7 @@ class Forbidden(Refused):
     """The key is valid, but not for this."""
 
     status = 403
-    codes = frozenset({"missing_scope", "address_not_allowed", "tenant_suspended"})
+    codes = frozenset({"missing_scope", "address_not_allowed", "tenant_suspended", "unknown_tenant"})
 
 
 class BadRequest(Refused):
@@ -88,6 +91,7 @@ class BadRequest(Refused):
         "all_events_rejected",
         "unknown_delivery",
         "invalid_query",
+        "invalid_handshake",
         "invalid_idempotency_key",
     }
 
@@ -118,6 +122,20 @@ class Undeliverable(Refused):
 
     status = 422
     codes = frozenset({"undeliverable"})
+
+
+class NotFound(Refused):
+    """Nothing is at this address of the listen process; other addresses are Django's."""
+
+    status = 404
+    codes = frozenset({"unknown_path"})
+
+
+class RequestTimeout(Refused):
+    """The head of a request did not arrive in time."""
+
+    status = 408
+    codes = frozenset({"request_timeout"})
 
 
 class MethodNotAllowed(Refused):
@@ -171,6 +189,8 @@ class Unavailable(Refused):
             "sample_unavailable",
             "usage_unavailable",
             "dead_letters_unavailable",
+            "journal_behind",
+            "too_many_connections",
         }
     )
     retry_after_s = 1.0
@@ -181,6 +201,21 @@ class InternalError(Refused):
 
     status = 500
     codes = frozenset({"internal_error"})
+
+
+class StreamEnded(Exception):
+    """A long-lived connection is closed by us: what its last line says, if anybody reads it."""
+
+    codes: ClassVar[frozenset[str]] = frozenset(
+        {"go_elsewhere", "taken_over", "idle_timeout", "line_timeout", "not_reading", "incomplete_body"}
+        | Unauthenticated.codes
+        | Forbidden.codes
+    )
+
+    def __init__(self, code: str, detail: str) -> None:
+        assert code in self.codes, code  # noqa: S101 - as above
+        super().__init__(detail)
+        self.code, self.detail = code, detail
 
 
 REFUSALS: tuple[type[Refused], ...] = (

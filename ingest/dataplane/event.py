@@ -126,7 +126,7 @@ def decode_many(body: bytes, max_events: int) -> Decoded:
         events = _events.decode(body) if is_array else _event.decode_lines(body)
     except _NOT_DECODED as error:
         documents = _array_documents(body, error) if is_array else _lines(body)
-        return _decode_each(islice(documents, max_events + 1))
+        return decode_each(islice(documents, max_events + 1))
     if not events:
         raise BadRequest("empty_batch", "The array is empty; send an event")
     return Decoded(events, range(len(events)), {})
@@ -146,7 +146,8 @@ def _array_documents(body: bytes, error: Exception) -> list[msgspec.Raw]:
         raise BadRequest("malformed_json", _reason(malformed).detail) from None
 
 
-def _decode_each(documents: Iterable[bytes | msgspec.Raw]) -> Decoded:
+def decode_each(documents: Iterable[bytes | msgspec.Raw]) -> Decoded:
+    """One JSON object in each document; the bad ones are told by their place."""
     events: list[LogEvent] = []
     indexes: list[int] = []
     rejected: dict[int, EventRejected] = {}

@@ -145,6 +145,20 @@ QUARANTINE_DROPPED_EVENTS = Counter(
     "forebay_quarantine_dropped_events", "Rejected events that were to be kept and are not.", ["reason"]
 )
 
+LISTEN_CONNECTIONS = Gauge(
+    "forebay_listen_connections", "Long-lived connections that are open.", ["kind"], multiprocess_mode="livesum"
+)
+LISTEN_WAITS = Counter(
+    "forebay_listen_waits", "Times that a connection was not read for a reason, when it is told.", ["reason"]
+)
+STREAM_ENDS = Counter("forebay_stream_ends", "Streams, when they are over.", ["reason"])
+SYSLOG_LOST_MESSAGES = Counter(
+    "forebay_syslog_lost_messages", "Syslog messages that nobody accepted, when known.", ["transport", "reason"]
+)
+TAIL_SKIPPED_EVENTS = Counter(
+    "forebay_tail_skipped_events", "Sampled events that a reader of the live tail was too slow for."
+)
+
 BREAKER_STATE = Gauge(
     "forebay_breaker_state",
     "0 closed, 1 disabled, 2 half open, 3 open, 4 forced open; topic `_cluster` is the cluster's.",

@@ -45,7 +45,8 @@ Decode = Callable[[bytes, int], Decoded]
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
     """What the pipeline must know of a request beside its body. `delivery` is the request's own choice, if any;
-    `duplicates` the eventIds that came before, None where nobody looked."""
+    `duplicates` the eventIds that came before, None where nobody looked. A sender that `waits` keeps what is refused as
+    a whole and offers it again by itself: only what becomes of it in the end is counted."""
 
     caller: Caller
     allowance: Allowance
@@ -55,6 +56,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     correlation_id: str
     delivery: str
     duplicates: frozenset[str] | None = None
+    waits: bool = False
 
 
 class Pipeline:
@@ -230,6 +232,8 @@ class Pipeline:
 
     def _counted(self, arrival: Arrival, events: int, refused: Refused) -> Refused:
         """The refusal of a whole request: all of its events are rejected for its reason."""
+        if arrival.waits:
+            return refused
         arrival.caller.meter(arrival.dialect).rejected(refused.code, events)
         self._count_rejected(arrival.caller.tenant.name, time.time_ns() // 1_000_000, {refused.code: events})
         return refused

@@ -5,7 +5,7 @@ from tenants.quotas import Quota
 from tests.unit.dataplane.world import header, key, rule, tenant
 
 BOLTS_EVENTS_A_DAY = 3
-_NAMES = ("acme", "acmeread", "acmesend", "acmeofce", "bolt", "cruxgone", "cruxlate", "dorn", "echo")
+_NAMES = ("acme", "acmeread", "acmesend", "acmeofce", "bolt", "cruxgone", "cruxlate", "dorn", "echo", "flux")
 KEYS = {name: f"fb_{name:0<8}_" + name[0] * 43 for name in _NAMES}
 
 TENANTS: list[TenantPolicy] = [
@@ -14,6 +14,7 @@ TENANTS: list[TenantPolicy] = [
     tenant("crux"),
     tenant("dorn", active=False),
     tenant("echo", idempotency_keys=True, deduplicates=True, quarantine="redacted"),
+    tenant("flux", quota=Quota(events_per_s=10_000, burst_events=2)),
 ]
 POLICIES: list[KeyPolicy] = [
     key(KEYS["acme"], "acme", 1),
@@ -25,6 +26,7 @@ POLICIES: list[KeyPolicy] = [
     key(KEYS["cruxlate"], "crux", 6, expires_wall_s=1_700_000_000.0),
     key(KEYS["dorn"], "dorn", 7),
     key(KEYS["echo"], "echo", 9),
+    key(KEYS["flux"], "flux", 10),
 ]
 RULES: list[RulePolicy] = [
     rule("", name="noise", source_glob="noise-*", drop_reason="noise"),

@@ -67,7 +67,11 @@ class House:
     def __init__(self, directory: Path) -> None:
         self.var_dir = directory / "var"
         self.port = ports.free_port()
-        self.environment = {"FOREBAY_VAR_DIR": str(self.var_dir), "FOREBAY_PORT": str(self.port)}
+        self.environment = {
+            "FOREBAY_VAR_DIR": str(self.var_dir),
+            "FOREBAY_PORT": str(self.port),
+            "FOREBAY_LISTEN_PORT": str(ports.free_port()),
+        }
         self._directory = directory
         self._runs: list[Run] = []
 

@@ -169,7 +169,7 @@ def test_a_port_in_use_is_one_line_that_names_another(settings: Settings) -> Non
         settings.FOREBAY_PORT = taken.getsockname()[1]
 
         with pytest.raises(LocalServiceError) as refused:
-            node.check_address()
+            node.check_addresses()
 
     assert f"127.0.0.1:{settings.FOREBAY_PORT} (Address already in use)" in str(refused.value)
     assert f"FOREBAY_PORT={settings.FOREBAY_PORT + 1}" in str(refused.value)

@@ -16,8 +16,9 @@ from forebay.local.supervisor import ChildFailed, Supervisor
 
 class Command(BaseCommand):
     help = (
-        "Serve the API and the console on FOREBAY_HOST:FOREBAY_PORT with FOREBAY_WORKERS workers, and keep their"
-        " snapshot current. Kafka, Redis and the database are those of the settings and may come later."
+        "Serve the API and the console on FOREBAY_HOST:FOREBAY_PORT with FOREBAY_WORKERS workers, streams and syslog"
+        " beside them, and keep their snapshot current. Kafka, Redis and the database are those of the settings and may"
+        " come later."
         " SIGTERM stops it gracefully; what the processes log goes to standard error."
     )
 
@@ -42,10 +43,13 @@ def _serve(console: Console) -> None:
         var_lock.held(settings.FOREBAY_VAR_DIR, console.say) as lock_fd,
         Supervisor(metrics_path=node.metrics_path(), log_dir=None, say=console.say, kept_fds=(lock_fd,)) as supervisor,
     ):
-        node.check_address()
+        node.check_addresses()
         # A worker starts from the last snapshot file, so neither waits for the other.
         supervisor.start(node.builder({}))
-        supervisor.start(node.web({}, ready_path="/health/live"))
+        children = [node.web({}, ready_path="/health/live")]
+        if settings.FOREBAY_LISTEN_PORT:
+            children.append(node.listen({}, ready_path="/health/live"))
+        supervisor.start(*children)
         console.say(f"serving on {node.local_url()}")
         with AlertWatch(settings.FOREBAY_REDIS_URL, console.say):
             supervisor.run()

@@ -55,7 +55,7 @@ def _run(console: Console, demo_broker: bool) -> None:
             metrics_path=node.metrics_path(), log_dir=var_dir / "log", say=console.say, kept_fds=(lock_fd,)
         ) as supervisor,
     ):
-        node.check_address()
+        node.check_addresses()
         try:
             up = Up(console, supervisor, demo_broker)
             console.say(up.start())
@@ -140,7 +140,10 @@ class Up:
         self._console.step("Celery")
         self._supervisor.launch(node.celery_worker(self._env), node.celery_beat(self._env))
         self._console.step("web")
-        self._supervisor.start(node.web(self._env, ready_path="/health/ready"))
+        children = [node.web(self._env, ready_path="/health/ready")]
+        if settings.FOREBAY_LISTEN_PORT:
+            children.append(node.listen(self._env, ready_path="/health/ready"))
+        self._supervisor.start(*children)
 
 
 def _prepare_control_plane() -> demo.Demo:

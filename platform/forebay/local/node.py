@@ -50,8 +50,20 @@ def web(env: Mapping[str, str], *, ready_path: str) -> Child:
         "web",
         ["-m", *argv, "forebay.wsgi:application"],
         env,
-        not_ready_because=lambda: _not_answering_because(ready_path),
+        not_ready_because=lambda: _not_answering_because(ready_path, settings.FOREBAY_PORT),
         grace_s=flush_s + SERVER_MARGIN_S,
+    )
+
+
+def listen(env: Mapping[str, str], *, ready_path: str) -> Child:
+    """`manage.py listen`: streams, the live tail and syslog; ready when `ready_path` answers 200."""
+    port = settings.FOREBAY_LISTEN_PORT
+    return _python_child(
+        "listen",
+        ["manage.py", "listen"],
+        {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"), **env},
+        not_ready_because=lambda: _not_answering_because(ready_path, port),
+        grace_s=settings.FOREBAY_LISTEN_DRAIN_TIMEOUT_S + settings.FOREBAY_PRODUCER_FLUSH_TIMEOUT_S + SERVER_MARGIN_S,
     )
 
 
@@ -81,19 +93,24 @@ def metrics_path() -> Path:
     return Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or settings.FOREBAY_VAR_DIR / "prometheus")
 
 
-def local_url(path: str = "") -> str:
-    """How a person on this machine reaches the web workers."""
+def local_url(path: str = "", port: int | None = None) -> str:
+    """How a person on this machine reaches the web workers, or what else listens on a port."""
     host = _reachable_host()
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.FOREBAY_PORT}{path}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port or settings.FOREBAY_PORT}{path}"
 
 
-def check_address() -> None:
-    """Raises LocalServiceError when the web workers could not listen.
+def check_addresses() -> None:
+    """Raises LocalServiceError when the web workers or the listen process could not listen."""
+    _check_address("FOREBAY_PORT", settings.FOREBAY_PORT)
+    if settings.FOREBAY_LISTEN_PORT:
+        _check_address("FOREBAY_LISTEN_PORT", settings.FOREBAY_LISTEN_PORT)
 
-    Asked beforehand because each granian worker binds with SO_REUSEPORT: it would share the port with another server
+
+def _check_address(name: str, port: int) -> None:
+    """Asked beforehand because each granian worker binds with SO_REUSEPORT: it would share the port with another server
     of the same user and get half of its requests.
     """
-    host, port = settings.FOREBAY_HOST, settings.FOREBAY_PORT
+    host = settings.FOREBAY_HOST
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,7 +118,7 @@ def check_address() -> None:
     except OSError as error:
         raise LocalServiceError(
             f"cannot listen on {host}:{port} ({error.strerror or error}):"
-            f" stop what uses it, or choose another port, for example FOREBAY_PORT={port + 1}"
+            f" stop what uses it, or choose another port, for example {name}={port + 1}"
         ) from error
 
 
@@ -116,8 +133,8 @@ def _python_child(
     roots = [str(settings.BASE_DIR / "platform"), str(settings.BASE_DIR)]
     surroundings: dict[str, str | None] = {
         "PYTHONPATH": os.pathsep.join(filter(None, [*roots, os.environ.get("PYTHONPATH")])),
-        # Only the web workers show metrics: gauges that another process imports and never sets would read as 0.
-        "PROMETHEUS_MULTIPROC_DIR": str(metrics_path()) if name == "web" else None,
+        # Only what holds a worker shows metrics: gauges that another process imports and never sets would read as 0.
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics_path()) if name in ("web", "listen") else None,
         "DJANGO_SETTINGS_MODULE": "forebay.settings",
     }
     return Child(
@@ -135,14 +152,14 @@ def _reachable_host() -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
 
 
-def _not_answering_because(path: str) -> str | None:
-    connection = http.client.HTTPConnection(_reachable_host(), settings.FOREBAY_PORT, timeout=PROBE_TIMEOUT_S)
+def _not_answering_because(path: str, port: int) -> str | None:
+    connection = http.client.HTTPConnection(_reachable_host(), port, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
         text = answer.read(500).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        return f"{local_url(path)}: {error}"
+        return f"{local_url(path, port)}: {error}"
     finally:
         connection.close()
-    return None if answer.status == http.client.OK else f"{local_url(path)} answers {answer.status} {text}"
+    return None if answer.status == http.client.OK else f"{local_url(path, port)} answers {answer.status} {text}"

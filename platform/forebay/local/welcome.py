@@ -19,6 +19,7 @@ def welcome(kafka: str, made: demo.Demo) -> str:
         [
             f"Forebay runs on {kafka}; Ctrl-C stops it",
             f"  API      {node.local_url('/api/logs')}",
+            *_listening(),
             f"  docs     {node.local_url('/api/docs/')}",
             f"  metrics  {node.local_url('/metrics')}",
             f"  admin    {node.local_url('/admin/')} as {demo.ADMIN} with {password}",
@@ -27,6 +28,11 @@ def welcome(kafka: str, made: demo.Demo) -> str:
             f"  {_consume()}",
         ]
     )
+
+
+def _listening() -> list[str]:
+    port = settings.FOREBAY_LISTEN_PORT
+    return [f"  streams  {node.local_url('/api/logs/stream', port)}"] if port else []
 
 
 def _curl(api_key: str) -> str:

@@ -1,0 +1,51 @@
+"""How many connections a process holds, whose they are, and the word that ends them all.
+
+Sources; the loop's thread alone. One tenant holds at most half, so that nobody's connections are everybody's.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ingest.dataplane import metrics
+from ingest.dataplane.errors import StreamEnded, Unavailable
+from ingest.sources.interruptible import Interruptible
+
+
+class Connections:
+    """Those whose owner is known; `kind` is `stream`, `tail` or `syslog`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: dict[Interruptible, None] = {}
+        self._by_owner: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[Interruptible]:
+        return iter(tuple(self._held))
+
+    @contextmanager
+    def holding(self, session: Interruptible, owner: str, kind: str) -> Iterator[None]:
+        """One connection, for as long as the block lasts. Raises Unavailable where there is no room."""
+        if len(self._held) >= self._most:
+            raise Unavailable("too_many_connections", f"This process holds {self._most} connections already")
+        if self._by_owner[owner] >= max(1, self._most // 2):
+            raise Unavailable("too_many_connections", "Half of this process's connections are yours already")
+        self._held[session] = None
+        self._by_owner[owner] += 1
+        metrics.LISTEN_CONNECTIONS.labels(kind).inc()
+        try:
+            yield
+        finally:
+            metrics.LISTEN_CONNECTIONS.labels(kind).dec()
+            self._by_owner[owner] -= 1
+            if not self._by_owner[owner]:
+                del self._by_owner[owner]
+            del self._held[session]
+
+    def end_all(self, why: StreamEnded) -> None:
+        """Each of them finishes what it has in hand."""
+        for session in self:
+            session.end(why)

@@ -1,0 +1,138 @@
+"""Syslog over TCP and TLS: messages in either framing, windows into the pipeline, not read while it cannot take more.
+
+Sources; the loop's thread, one task a connection. There is no answer: what is refused for good is counted as lost.
+"""
+
+import asyncio
+import ssl
+from typing import Final
+
+from django.conf import settings
+
+from ingest.dataplane.errors import Refused, StreamEnded, Unavailable
+from ingest.protocols.syslog_framing import SyslogSplitter
+from ingest.sources.connections import Connections
+from ingest.sources.gathering import LARGE_DOCUMENTS, WINDOW_BYTES, Gathering, LargeDocuments, Pace
+from ingest.sources.interruptible import Interruptible
+from ingest.sources.syslog_losses import Losses
+from ingest.sources.syslog_senders import Owned, Port, Received, Senders, certificate_names
+from ingest.sources.taking import Taken, Taker, offer_all
+from ingest.sources.wire import Wire
+from ingest.worker import Worker
+
+TLS_HANDSHAKE_S: Final = 10.0
+REST_S: Final = 0.2
+
+
+class SyslogConnections:
+    """What all of them share. `certificates` maps names in certificates to tenants."""
+
+    def __init__(self, node: Worker, connections: Connections, losses: Losses, certificates: dict[str, str]) -> None:
+        self.node = node
+        self.losses = losses
+        self.certificates = certificates
+        self.large = LargeDocuments(LARGE_DOCUMENTS, LARGE_DOCUMENTS // 4)
+        self._connections = connections
+        self.pace = Pace(
+            min(settings.FOREBAY_STREAM_WINDOW_EVENTS, settings.FOREBAY_REQUEST_MAX_EVENTS),
+            settings.FOREBAY_STREAM_WINDOW_MS / 1000,
+            settings.FOREBAY_LISTEN_LINE_TIMEOUT_S,
+            None,
+        )
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: Port) -> None:
+        """One connection, from its beginning to its end."""
+        connection = SyslogConnection(self, reader, writer, port)
+        try:
+            with self._connections.holding(connection, connection.owner, "syslog"):
+                await connection.run()
+        except (StreamEnded, Unavailable):
+            pass  # it cannot be told
+        finally:
+            writer.close()
+
+
+class SyslogConnection(Interruptible):
+    """One sender."""
+
+    def __init__(
+        self, shared: SyslogConnections, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: Port
+    ) -> None:
+        super().__init__()
+        certificate = writer.get_extra_info("peercert")
+        self._shared = shared
+        self._wire = Wire(reader, writer, settings.FOREBAY_LISTEN_WRITE_TIMEOUT_S)
+        self._transport = "tcp" if writer.get_extra_info("ssl_object") is None else "tls"
+        self._address = self._wire.peer_address
+        names = certificate_names(certificate or {})
+        named = next((shared.certificates[name] for name in names if name in shared.certificates), "")
+        self._tenant = named or port.tenant
+        self._splitter = SyslogSplitter(settings.FOREBAY_SYSLOG_MESSAGE_MAX_BYTES)
+        self._gathering = Gathering(self, self._wire.receive, self._splitter, shared.pace, shared.large, self.owner)
+        self._senders = Senders(shared.node, shared.node.event_limits, self._lost, waits=True)
+        self._taker = Taker(shared.node, self, self._tell_nobody, journal_ratio=settings.FOREBAY_LISTEN_JOURNAL_RATIO)
+
+    @property
+    def owner(self) -> str:
+        """Whom the connection counts for: an address, while nobody knows the tenant."""
+        return self._tenant or self._address
+
+    async def run(self) -> None:
+        """Until the sender closes it, or its end is asked for."""
+        try:
+            while messages := await self._gathering.window():
+                for owned in self._sorted(messages):
+                    await self._take(owned)
+                await asyncio.sleep(0)
+        except StreamEnded:
+            await self._take_rest()
+            raise
+        finally:
+            self._gathering.close()
+            self._lost("broken_off", bool(self._splitter.partial_bytes))
+
+    def _sorted(self, messages: list[bytes]) -> list[Owned]:
+        return self._senders.sort([Received(message, self._address) for message in messages], self._tenant)
+
+    async def _take_rest(self) -> None:
+        """At the end what has arrived is offered once: its sender takes it for delivered, and will not come back."""
+        try:
+            async with asyncio.timeout(REST_S):
+                while piece := await self._wire.receive():
+                    self._splitter.feed(piece)
+        except (TimeoutError, StreamEnded):
+            pass  # that was all
+        ready = self._splitter.ready
+        while messages := ready.take(self._shared.pace.window_events, WINDOW_BYTES):
+            for owned in self._sorted(messages):
+                taken = Taken()
+                try:
+                    await offer_all(self._shared.node, owned.window, owned.arrival(), taken)
+                except Refused as refused:
+                    self._lost(refused.code, len(owned.window.documents) - taken.events)
+
+    async def _take(self, owned: Owned) -> None:
+        taken = Taken()
+        try:
+            await self._taker.take(owned.window, owned.arrival, taken)
+        except Refused as refused:
+            self._lost(refused.code, len(owned.window.documents) - taken.events)
+        except StreamEnded as ending:
+            self._lost(ending.code, len(owned.window.documents) - taken.events)
+            raise
+
+    async def _tell_nobody(self, refused: Refused) -> None:
+        """The metric says it."""
+
+    def _lost(self, reason: str, messages: int) -> None:
+        self._shared.losses.add(self._transport, reason, messages)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Of the settings: with a client CA every sender must show a certificate of it. Raises OSError, ssl.SSLError."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.FOREBAY_SYSLOG_TLS_CERTIFICATE_FILE, settings.FOREBAY_SYSLOG_TLS_KEY_FILE or None)
+    if settings.FOREBAY_SYSLOG_TLS_CLIENT_CA_FILE:
+        context.load_verify_locations(settings.FOREBAY_SYSLOG_TLS_CLIENT_CA_FILE)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

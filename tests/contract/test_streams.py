@@ -1,0 +1,289 @@
+"""Streams and the live tail as their peers meet them, on one worker in this process whose Redis is away."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.conf import settings
+from prometheus_client import REGISTRY
+
+from forebay.local.ports import free_port
+from ingest.dataplane.segments import Record
+from ingest.sources.listener import Listener
+from ingest.worker import Worker
+from tests.contract.cast import KEYS
+from tests.programs import poll_until
+from tests.streaming import StreamClient
+
+EVENT = {"source": "s", "level": "INFO", "message": "m"}
+DEADLINE_S = 20.0
+
+
+@contextmanager
+def listening(node: Worker, **chosen: Any) -> Iterator[int]:
+    """A listener on a port of its own, with these settings; drained at the end."""
+    chosen = {"FOREBAY_LISTEN_PORT": free_port(), **chosen}
+    before = {name: getattr(settings, name) for name in chosen}
+    for name, value in chosen.items():
+        setattr(settings, name, value)
+    begun, loops = threading.Event(), list[asyncio.AbstractEventLoop]()
+    listener = Listener(node)
+
+    async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
+        loops[0].call_soon(begun.set)
+        await listener.run()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="listener")
+    thread.start()
+    try:
+        assert begun.wait(DEADLINE_S)
+        assert poll_until(lambda: answers(settings.FOREBAY_LISTEN_PORT), DEADLINE_S)
+        yield settings.FOREBAY_LISTEN_PORT
+    finally:
+        loops[0].call_soon_threadsafe(listener.stop)
+        thread.join(DEADLINE_S)
+        for name, value in before.items():
+            setattr(settings, name, value)
+        assert not thread.is_alive()
+
+
+def answers(port: int) -> bool:
+    try:
+        return ask(port, "GET", "/health/live")[0] == 200
+    except OSError:
+        return False
+
+
+def ask(port: int, method: str, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+    try:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def port(node: Worker) -> Iterator[int]:
+    with listening(node) as port:
+        yield port
+
+
+def test_bad_lines_are_told_by_their_sequence_and_the_good_ones_go_on(
+    port: int, new_records: Callable[[], list[Record]]
+) -> None:
+    with StreamClient(port, KEYS["acme"], "?stream=bad&sequence=10") as stream:
+        stream.send([EVENT])
+        stream.send_bytes(b"\n not json\n" + json.dumps(EVENT | {"level": "LOUD", "eventId": "e"}).encode() + b"\n")
+        stream.send_bytes(b'{"source":"' + b"x" * settings.FOREBAY_EVENT_MAX_BYTES + b'"}\n')
+        stream.send([EVENT])
+        lines = stream.read_until("ack", sequence=14)
+
+    acknowledged = [line for line in lines if line["type"] == "ack"]
+    rejected = [one for line in acknowledged for one in line.get("rejected", ())]
+    assert [(one["sequence"], one["eventId"], one["code"]) for one in rejected] == [
+        (11, None, "malformed_json"),
+        (12, "e", "unknown_level"),
+        (13, None, "event_too_large"),
+    ]
+    assert sum(line["accepted"] for line in acknowledged) == 2
+    assert len(new_records()) == 2
+
+
+def test_what_was_acknowledged_before_is_not_taken_again(port: int, new_records: Callable[[], list[Record]]) -> None:
+    with StreamClient(port, KEYS["acme"], "?stream=known&sequence=1") as stream:
+        stream.send([EVENT, EVENT])
+        stream.read_until("ack", sequence=2)
+        stream.cut()
+    with StreamClient(port, KEYS["acme"], "?stream=known&sequence=1") as stream:
+        opened, said = stream.read(), stream.read()
+        stream.send([EVENT, EVENT, EVENT])
+        acknowledged = stream.read_until("ack", sequence=3)[-1]
+
+    assert opened == {"type": "open", "stream": "known", "sequence": 2, "first": 1}
+    assert said == {"type": "ack", "sequence": 2, "accepted": 2}
+    assert acknowledged == {"type": "ack", "sequence": 3, "accepted": 1, "known": 2}
+    assert len({json.loads(record[3])["eventId"] for record in new_records()}) == len(new_records()) == 3
+
+
+def test_a_stream_that_is_opened_again_is_taken_over(port: int) -> None:
+    with StreamClient(port, KEYS["acme"], "?stream=twice&sequence=1") as first:
+        first.send([EVENT])
+        first.read_until("ack", sequence=1)
+        with StreamClient(port, KEYS["acme"], "?stream=twice&sequence=2") as second:
+            last = first.read_until("end")[-1]
+            second.send([EVENT])
+            acknowledged = second.read_until("ack", sequence=2)[-1]
+
+    assert (last["code"], last["sequence"]) == ("taken_over", 1)
+    assert acknowledged["accepted"] == 1
+
+
+def test_two_tenants_may_call_their_streams_the_same(port: int) -> None:
+    query = "?stream=same&sequence=1"
+    with StreamClient(port, KEYS["acme"], query) as acme, StreamClient(port, KEYS["echo"], query) as echo:
+        for stream in (acme, echo):
+            stream.send([EVENT])
+        said = [stream.read_until("ack")[-1] for stream in (acme, echo)]
+
+    assert said == [{"type": "ack", "sequence": 1, "accepted": 1}] * 2
+
+
+def test_a_window_over_the_burst_goes_in_parts(port: int) -> None:
+    with StreamClient(port, KEYS["flux"]) as stream:
+        stream.send([EVENT] * 5)
+        lines = stream.read_until("ack", sequence=5)
+
+    assert sum(line["accepted"] for line in lines if line["type"] == "ack") == 5
+
+
+def test_a_stream_at_full_speed_leaves_the_others_their_turn(port: int) -> None:
+    window = b"".join([json.dumps(EVENT).encode() + b"\n"] * 1_000)
+    is_over = threading.Event()
+    acknowledged = [0]
+
+    def hear(busy: StreamClient) -> None:
+        while (line := busy.read()) is not None:
+            acknowledged[0] = line["sequence"]
+
+    def send(busy: StreamClient) -> None:
+        while not is_over.is_set():
+            busy.send_bytes(window)
+        busy.finish()
+
+    with StreamClient(port, KEYS["acme"]) as busy, StreamClient(port, KEYS["acme"]) as calm:
+        threads = [threading.Thread(target=one, args=(busy,)) for one in (hear, send)]
+        for thread in threads:
+            thread.start()
+        progress = []
+        for number in range(1, 11):
+            calm.send([EVENT])
+            calm.read_until("ack", sequence=number)
+            progress.append(acknowledged[0])
+        is_over.set()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+
+    print(f"the busy stream was at {progress} when the calm one was acknowledged")
+    assert progress[-1] > progress[0]
+
+
+def test_with_delivery_ack_a_window_is_acknowledged_when_kafka_has_it(port: int) -> None:
+    with StreamClient(port, KEYS["acme"], "?delivery=ack") as stream:
+        stream.send([EVENT])
+        acknowledged = stream.read_until("ack")[-1]
+
+    assert acknowledged == {"type": "ack", "sequence": 1, "accepted": 1}
+
+
+def test_a_body_with_a_length_is_a_stream_too(port: int) -> None:
+    body = json.dumps(EVENT).encode()  # without a line feed at its end
+    head = f"POST /api/logs/stream HTTP/1.1\r\nHost: h\r\nX-API-Key: {KEYS['acme']}\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as sender:
+        sender.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
+        told = sender.recv(100)
+        sender.sendall(body)
+        answer = sender.makefile("rb").read()
+
+    assert told.startswith(b"HTTP/1.1 100 ")
+    assert b'{"type":"end","sequence":1}' in answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key", "status", "code"),
+    [
+        ("POST", "/api/logs/stream", None, 401, "missing_key"),
+        ("POST", "/api/logs/stream", "cruxgone", 401, "revoked_key"),
+        ("POST", "/api/logs/stream", "acmeread", 403, "missing_scope"),
+        ("GET", "/api/logs/stream", "acme", 405, "method_not_allowed"),
+        ("POST", "/api/logs/stream?stream=s", "acme", 400, "invalid_query"),
+        ("POST", "/api/logs/stream?sequence=1", "acme", 400, "invalid_query"),
+        ("POST", "/api/logs/stream?stream=s&sequence=0", "acme", 400, "invalid_query"),
+        ("POST", "/api/logs/stream?stream=a%20b&sequence=1", "acme", 400, "invalid_query"),
+        ("POST", "/api/logs/stream?what=1", "acme", 400, "invalid_query"),
+        ("POST", "/api/logs/stream?delivery=soon", "acme", 400, "unknown_delivery"),
+        ("GET", "/api/logs/tail", "acmesend", 403, "missing_scope"),
+        ("POST", "/api/logs/tail", "acme", 405, "method_not_allowed"),
+        ("GET", "/api/logs/tail?level=LOUD", "acme", 400, "invalid_query"),
+        ("GET", "/api/logs/tail?what=1", "acme", 400, "invalid_query"),
+        ("POST", "/api/logs", "acme", 404, "unknown_path"),
+    ],
+)
+def test_what_is_refused_before_it_begins(
+    port: int, method: str, path: str, key: str | None, status: int, code: str
+) -> None:
+    headers = {"X-API-Key": KEYS[key]} if key else {}
+
+    answer, problem = ask(port, method, path, **headers)
+
+    assert (answer, problem["code"]) == (status, code)
+
+
+def test_a_compressed_stream_is_refused(port: int) -> None:
+    status, problem = ask(port, "POST", "/api/logs/stream", **{"X-API-Key": KEYS["acme"], "Content-Encoding": "gzip"})
+
+    assert (status, problem["code"]) == (415, "unsupported_encoding")
+
+
+def test_an_idle_stream_is_closed_and_told_so(node: Worker) -> None:
+    with listening(node, FOREBAY_STREAM_IDLE_TIMEOUT_S=0.3) as port, StreamClient(port, KEYS["acme"]) as stream:
+        last = stream.read_until("end")[-1]
+
+    assert last["code"] == "idle_timeout"
+
+
+def test_a_tenant_holds_at_most_half_of_the_connections(node: Worker) -> None:
+    with (
+        listening(node, FOREBAY_LISTEN_CONNECTIONS=2) as port,
+        StreamClient(port, KEYS["acme"]) as held,
+        StreamClient(port, KEYS["acme"]) as refused,
+        StreamClient(port, KEYS["echo"]) as stranger,
+    ):
+        assert (held.status, refused.status, stranger.status) == (200, 503, 200)
+        assert refused.body()["code"] == "too_many_connections"
+
+
+def test_a_sender_that_does_not_read_its_answer_is_dropped(node: Worker) -> None:
+    def ended() -> float:
+        return REGISTRY.get_sample_value("forebay_stream_ends_total", {"reason": "not_reading"}) or 0.0
+
+    before = ended()
+    with listening(node, FOREBAY_LISTEN_WRITE_TIMEOUT_S=0.3) as port, StreamClient(port, KEYS["acme"]) as stream:
+        stream.socket.settimeout(0.5)
+        # Bad lines, for each is told at length.
+        with contextlib.suppress(OSError):
+            while True:
+                stream.send_bytes(b"{}\n" * 5_000)
+        assert poll_until(lambda: ended() > before, DEADLINE_S)
+
+
+def test_a_drained_listener_acknowledges_what_it_has_and_says_go_elsewhere(node: Worker) -> None:
+    with listening(node) as port:
+        stream = StreamClient(port, KEYS["acme"])
+        stream.send([EVENT])
+        stream.read_until("ack", sequence=1)
+    with stream:
+        last = stream.read_until("end")[-1]
+
+    assert (last["code"], last["sequence"]) == ("go_elsewhere", 1)
+
+
+def test_a_tail_says_that_there_is_nothing_to_see_while_redis_is_away(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+    connection.request("GET", "/api/logs/tail", headers={"X-API-Key": KEYS["acme"]})
+    response = connection.getresponse()
+    lines = [response.readline().decode().strip() for _ in range(4)]
+    response.close()
+    connection.close()
+
+    assert response.getheader("Content-Type") == "text/event-stream"
+    assert lines == ["retry: 2000", "", "event: wait", 'data: {"code":"sample_unavailable"}']
