@@ -42,6 +42,7 @@ from tenants.models import ApiKey, Plan
 plan = Plan.objects.create(name="frame-plan", events_per_s=1_000)
 rule = RoutingRule.objects.create(name="frame-rule", topic="frame", key=["source"], position=100_000)
 tenant = services.tenant_create(name="frame-tenant", by="tests")
+rule.tenants.add(tenant)  # the draft is everybody's: whoever publishes it must not send all events there
 key, _ = services.key_issue(tenant=tenant, name="frame", by="tests")
 person = User.objects.create_user("frame-person", is_staff=True)
 role = Group.objects.create(name="frame-role")

@@ -95,7 +95,8 @@ def test_fire_and_forget_is_dropped_and_counted_while_the_breaker_is_open_and_it
     )
     assert dropped_while_open > 0
     assert lost <= set(lost_of.accepted)
-    assert len(lost) == books.accounts.dropped
+    # A broker that is killed may have stored what it has not acknowledged: that is counted as dropped, and is there.
+    assert 0 <= books.accounts.dropped - len(lost) <= ON_THE_WAY_EVENTS
     assert set(books.sent.codes) <= {"200", "202"}
     assert books.discrepancies == []
 
