@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.faults.conftest import BREAKER_OPEN_S
+from tests.faults.conftest import HEALS_LATER_S
 from tests.faults.traffic import Client
 from tests.node import Node
 
@@ -73,7 +73,7 @@ def samples_of(node: Node, metric: str) -> list[Sample]:
     return [sample for family in families if family.name == metric for sample in family.samples]
 
 
-def seconds_until(condition: Callable[[], bool], deadline_s: float = BREAKER_OPEN_S + 60.0) -> float:
+def seconds_until(condition: Callable[[], bool], deadline_s: float = 60.0 + HEALS_LATER_S) -> float:
     """How long it took until it came true: the time to heal, which a breaker that has just opened keeps waiting. Fails
     the test at the deadline."""
     began_s = time.monotonic()
