@@ -30,13 +30,15 @@ class Accounts(NamedTuple):
     mismatches: tuple[str, ...] = ()
 
 
-def accounts_of(node: Node, tenant: str, delivered: int) -> Accounts:
-    """Asked until nothing is pending, so many are delivered and it adds up, or until it should have come to that."""
+def accounts_of(node: Node, tenant: str, delivered: Callable[[], int]) -> Accounts:
+    """Asked until nothing is pending, it adds up and so many are delivered, or until it should have come to that. What
+    is delivered is counted after each answer: an event that its sender got no answer for may come late."""
     give_up_s = time.monotonic() + _SETTLED_WITHIN_S
     while True:
         said = _ask(node, tenant)
-        is_settled = not said.pending and said.delivered == delivered and not said.mismatches
-        if is_settled or time.monotonic() > give_up_s:
+        is_late = time.monotonic() > give_up_s
+        adds_up = not said.pending and not said.mismatches
+        if (adds_up or is_late) and (delivered() == said.delivered or is_late):
             return said
 
 
