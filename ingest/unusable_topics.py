@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from ingest.dataplane.policy import UnusableTopic
+from ingest.dataplane.policy import Header, UnusableTopic
 from ingest.heartbeats import breaker_name
 from ingest.journal_reports import FlowReport
 
@@ -42,6 +42,11 @@ class Stuck(NamedTuple):
     unusable: UnusableTopic | None
 
 
+def unusable_of(header: Header | None) -> dict[str, UnusableTopic]:
+    """By name; nothing is known without a header."""
+    return {topic.name: topic for topic in header.unusable} if header else {}
+
+
 def in_words(topic: UnusableTopic) -> str:
     """Part of a sentence about the topic."""
     match topic.reason:
@@ -59,6 +64,11 @@ def what_to_do(topic: UnusableTopic) -> str:
     return _WHAT_TO_DO.get(topic.reason, _WHAT_TO_DO[Reason.NOT_READY])
 
 
+def is_overdue(oldest_minute: int | None, wall_s: float, overdue_s: float) -> bool:
+    """Whether what was accepted within that minute has surely waited for longer than that."""
+    return oldest_minute is not None and wall_s - (oldest_minute + 1) * _MINUTE_S > overdue_s
+
+
 def stuck_topics(
     flows: Iterable[FlowReport],
     unusable: Mapping[str, UnusableTopic],
@@ -73,17 +83,17 @@ def stuck_topics(
         if not flow.parked:
             by_topic[flow.topic].append(flow)
     rows = [_together(topic, told, unusable.get(topic)) for topic, told in by_topic.items()]
-    found = [row for row in rows if row.unusable or (_is_overdue(row, wall_s, overdue_s) and not _is_held(row, held))]
+    found = [
+        row
+        for row in rows
+        if row.unusable or (is_overdue(row.oldest_minute, wall_s, overdue_s) and not _is_held(row, held))
+    ]
     return sorted(found, key=lambda row: (row.unusable is None, -row.events, row.topic))
 
 
 def _together(topic: str, told: Collection[FlowReport], unusable: UnusableTopic | None) -> Stuck:
     minutes = [flow.oldest_minute for flow in told if flow.oldest_minute is not None]
     return Stuck(topic, sum(flow.events for flow in told), min(minutes, default=None), unusable)
-
-
-def _is_overdue(row: Stuck, wall_s: float, overdue_s: float) -> bool:
-    return row.oldest_minute is not None and wall_s - (row.oldest_minute + 1) * _MINUTE_S > overdue_s
 
 
 def _is_held(row: Stuck, held: Collection[str]) -> bool:

@@ -5,7 +5,6 @@ and asks why.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -16,13 +15,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.shortcuts import render as render_part
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 
 from ingest.admin.dead_letter_forms import BulkReplayForm, query_of
 from ingest.admin.letter_list import CAUSES_SHOWN
 from ingest.console.pages import console_page, number_of, render
 from ingest.dead_letters import bulk as bulks
-from ingest.dead_letters.progress import bulks_progress
+from ingest.dead_letters.progress import bulks_progress, is_overdue
 from ingest.dead_letters.routes import Routes
 from ingest.dead_letters.selection import ANY_OPEN, LetterCriteria, criteria_from, letters_counted
 from ingest.dead_letters.sending import topics_of_cluster
@@ -31,7 +29,6 @@ from tenants.console import ReadOnlyAdmin, name_of
 from tenants.forms import ReasonForm
 
 BULKS_A_PAGE = 20
-_SWEEPS_AWAITED = 3
 VIEW, PLAN, STEP = "ingest.view_bulkreplay", "ingest.add_bulkreplay", "ingest.change_bulkreplay"
 PAGE = "admin:ingest_bulkreplay_change"
 
@@ -185,9 +182,7 @@ def _now(request: HttpRequest, bulk: BulkReplay) -> dict[str, Any]:
 
 def _is_stuck(bulk: BulkReplay) -> bool:
     """Running, and no sweep has taken it up, though several were due."""
-    sweeps = timedelta(seconds=_SWEEPS_AWAITED * settings.FOREBAY_REPLAY_SWEEP_INTERVAL_S)
-    begun = bulk.started_at if bulk.status == BulkStatus.RUNNING and not bulk.enlisted_events else None
-    return begun is not None and timezone.now() - begun > sweeps
+    return bulk.status == BulkStatus.RUNNING and not bulk.enlisted_events and is_overdue(bulk.started_at)
 
 
 @console_page(VIEW)

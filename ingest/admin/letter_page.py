@@ -3,10 +3,8 @@
 import difflib
 import hashlib
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -24,13 +22,13 @@ from ingest.dead_letters.editing import (
     letter_edit,
     pretty_text,
 )
+from ingest.dead_letters.progress import is_overdue
 from ingest.models import DeadLetter, LetterStatus
 from tenants.console import name_of
 from tenants.forms import ReasonForm
 
 ATTEMPTS_SHOWN = 100
 LINE_CHARACTERS = 2_000
-_SWEEPS_AWAITED = 3
 PAGE = "admin:ingest_deadletter_change"
 
 
@@ -49,7 +47,7 @@ def letter(request: HttpRequest, letter_id: int) -> HttpResponse:
         key=bytes(found.key).decode(errors="replace"),
         attempts=_attempts(found),
         is_on_its_way=_is_on_its_way(found),
-        is_overdue=_is_overdue(found),
+        is_overdue=found.status == LetterStatus.WAITING and is_overdue(found.next_attempt_at),
         may_decide=request.user.has_perm(DECIDE) and found.is_open,
     )
 
@@ -61,13 +59,6 @@ def _attempts(found: DeadLetter) -> list[Any]:
 
 def _is_on_its_way(found: DeadLetter) -> bool:
     return found.claimed_until is not None and found.claimed_until > timezone.now()
-
-
-def _is_overdue(found: DeadLetter) -> bool:
-    """It should have been sent again, several sweeps ago."""
-    sweeps = timedelta(seconds=_SWEEPS_AWAITED * settings.FOREBAY_REPLAY_SWEEP_INTERVAL_S)
-    due_at = found.next_attempt_at if found.status == LetterStatus.WAITING else None
-    return due_at is not None and timezone.now() - due_at > sweeps
 
 
 @console_page(DECIDE)

@@ -73,10 +73,6 @@ class PreviewedAdmin(VersionedAdmin):
         return TemplateResponse(request, "console/tenant_confirm.html", context)
 
 
-admin.site.unregister(Plan)
-admin.site.unregister(Tenant)
-
-
 @admin.register(Plan)
 class PreviewedPlanAdmin(PreviewedAdmin, PlanAdmin):
     """A plan is all its tenants' at once."""

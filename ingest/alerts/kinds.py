@@ -23,7 +23,7 @@ class Kind(StrEnum):
     ALERTS_UNWATCHED = "alerts_unwatched"
 
 
-TITLES = {
+TITLES: dict[str, str] = {
     Kind.BUFFER_FILLING: "A buffer is filling up",
     Kind.BREAKER_NOT_CLOSED: "A breaker is not closed",
     Kind.PRODUCE_SLOW: "Kafka acknowledges slowly",

@@ -14,10 +14,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from ingest.alerts.conditions import LedgerCheck, Observed, Parked, RedisView, Thresholds
-from ingest.console.topics_known import newest_header
 from ingest.heartbeats import workers
 from ingest.journal_reports import read_journals
 from ingest.models import DeadLetter, LetterStatus
+from ingest.published_header import newest_header
+from ingest.unusable_topics import unusable_of
 from tenants.models import ControlPlaneVersion
 
 PARKED = "forebay:parked"
@@ -67,7 +68,7 @@ def _ask(client: redis.Redis) -> RedisView | None:
         return RedisView(
             workers=workers(client),
             flows={name: report.flows for name, report in read_journals(client).items()},
-            unusable={topic.name: topic for topic in header.unusable} if header else {},
+            unusable=unusable_of(header),
             parked={_tenant_and_topic(name): _read(entry, Parked) for name, entry in parked.items()},
             ledger=_read(ledger, LedgerCheck) if ledger else LedgerCheck(),
         )

@@ -11,13 +11,14 @@ from ingest.breaker_reports import BreakersReport, read_breakers
 from ingest.breaker_store import SharedStanding, standings
 from ingest.console.breakers_moves import Move, fresh_moves
 from ingest.console.live import MISSING_AFTER_S
-from ingest.console.topics_known import newest_header
 from ingest.dataplane.breaker import State
 from ingest.dataplane.policy import Header, UnusableTopic
 from ingest.heartbeats import WorkerStatus, workers
 from ingest.journal_reports import FlowReport, JournalsReport, read_journals
 from ingest.parked import ParkedEntry, read_parked
+from ingest.published_header import newest_header
 from ingest.shared_redis import shared_redis
+from ingest.unusable_topics import unusable_of
 
 
 class Backlog(NamedTuple):
@@ -98,7 +99,7 @@ def look(client: Redis, wall_s: float) -> Look:
         header=header,
         partitions={topic.name: topic.partitions for topic in header.topics} if header else {},
         fresh=fresh_moves(client),
-        unusable={topic.name: topic for topic in header.unusable} if header else {},
+        unusable=unusable_of(header),
     )
 
 

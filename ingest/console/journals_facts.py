@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from ingest.console.ages import MINUTE_S, age_in_words, age_of_minute
+from ingest.console.ages import age_in_words, age_of_minute
 from ingest.console.breakers_facts import moment
 from ingest.console.breakers_look import Look
 from ingest.console.breakers_topics import Waiting, waiting_of
@@ -13,7 +13,7 @@ from ingest.dataplane.breaker import State
 from ingest.dataplane.policy import UnusableTopic
 from ingest.heartbeats import WorkerStatus
 from ingest.journal_reports import JournalReport, JournalsReport, TenantReport
-from ingest.unusable_topics import in_words, what_to_do
+from ingest.unusable_topics import in_words, is_overdue, what_to_do
 
 FULL_RATIO = 0.8
 DISK_FULL_RATIO = 0.9
@@ -112,9 +112,8 @@ def behind_rows(look: Look, overdue_s: float) -> list[BehindRow]:
     minutes = {(one.tenant, one.topic): one.oldest_minute for one in look.backlogs}
     rows = []
     for one in waiting_of(look):
-        minute = minutes.get((one.tenant, one.topic))
-        is_overdue = minute is not None and look.wall_s - (minute + 1) * MINUTE_S > overdue_s
-        rows.append(BehindRow(one, _about_waiting(one, look, is_overdue=is_overdue)))
+        is_late = is_overdue(minutes.get((one.tenant, one.topic)), look.wall_s, overdue_s)
+        rows.append(BehindRow(one, _about_waiting(one, look, is_overdue=is_late)))
     return rows
 
 

@@ -10,14 +10,14 @@ from redis import Redis
 
 from ingest.alerts.kinds import EVALUATED
 from ingest.breaker_store import SharedStanding, standings
-from ingest.console.topics_known import newest_header
 from ingest.dataplane.breaker import State
 from ingest.dataplane.last_minute import percentile_ms
 from ingest.heartbeats import WorkerStatus, breaker_name, workers
 from ingest.journal_reports import read_journals
 from ingest.parked import ParkedEntry, read_parked
+from ingest.published_header import newest_header
 from ingest.tenant_minutes import Limited, busiest, limited
-from ingest.unusable_topics import Stuck, stuck_topics
+from ingest.unusable_topics import Stuck, stuck_topics, unusable_of
 
 # A worker speaks once a second; one that was not heard for so long is missing, or Redis was away for it.
 MISSING_AFTER_S = 10.0
@@ -87,7 +87,7 @@ def _stuck(client: Redis, heard: Collection[str], places: Sequence[SharedStandin
     header = newest_header(client)
     return stuck_topics(
         [flow for name, told in read_journals(client).items() if name in heard for flow in told.flows],
-        {topic.name: topic for topic in header.unusable} if header else {},
+        unusable_of(header),
         {breaker_name(place.topic) for place in places if place.state is not State.CLOSED},
         wall_s,
         settings.FOREBAY_ALERT_BACKLOG_AGE_S,

@@ -8,18 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render as render_part
 from django.utils import timezone
 from redis import RedisError
 
-from ingest.alerts.kinds import TITLES, Kind
 from ingest.console.charts import Chart, Times, Values, chart
 from ingest.console.live import Live, look
+from ingest.console.open_alerts import incidents_open, told_of
 from ingest.console.pages import console_page, render
 from ingest.console.problems import problems_of
-from ingest.console.runbook import runbook_of
 from ingest.dataplane.breaker import State
 from ingest.dead_letters.selection import OPEN, letters_by_cause
 from ingest.models import DeadLetter, Incident, PlatformMinute
@@ -70,7 +68,7 @@ def _now() -> dict[str, Any]:
     wall_s = time.time()
     live = _look(wall_s)
     causes = letters_by_cause(letters=DeadLetter.objects.filter(status__in=OPEN))
-    alerts = list(_open_alerts()[:_ALERTS_LOOKED_AT])
+    alerts = list(incidents_open()[:_ALERTS_LOOKED_AT])
     return {
         "live": live,
         "problems": _first(problems_of(live, alerts, settings.FOREBAY_ALERT_UNWATCHED_S)),
@@ -94,21 +92,10 @@ def _told(live: Live, letters: int) -> dict[str, Any]:
     }
 
 
-def _open_alerts() -> QuerySet[Incident]:
-    return Incident.objects.filter(ended_at=None).order_by("-opened_at")
-
-
 def _shown(alerts: Sequence[Incident]) -> Shown:
     """With the title and the runbook of each."""
-    rows = [
-        {
-            "row": incident,
-            "title": TITLES[Kind(incident.kind)] if incident.kind in TITLES else incident.kind,
-            "runbook": runbook_of(incident.kind),
-        }
-        for incident in alerts[:ROWS_SHOWN]
-    ]
-    count = len(alerts) if len(alerts) < _ALERTS_LOOKED_AT else _open_alerts().count()
+    rows = told_of(alerts[:ROWS_SHOWN])
+    count = len(alerts) if len(alerts) < _ALERTS_LOOKED_AT else incidents_open().count()
     return Shown(rows, count - len(rows))
 
 

@@ -5,11 +5,16 @@ Control plane; reads only.
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db.models import Count
+from django.utils import timezone
 
 from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus
+
+_SWEEPS_AWAITED = 3
 
 
 class Bar(NamedTuple):
@@ -32,6 +37,12 @@ class Bar(NamedTuple):
     def percent(self) -> int:
         """Of the way."""
         return 100 * self.finished // self.planned if self.planned else 100
+
+
+def is_overdue(due_at: datetime | None) -> bool:
+    """Whether several sweeps should have taken it up since."""
+    sweeps = timedelta(seconds=_SWEEPS_AWAITED * settings.FOREBAY_REPLAY_SWEEP_INTERVAL_S)
+    return due_at is not None and timezone.now() - due_at > sweeps
 
 
 def bulks_progress(*, bulks: Sequence[BulkReplay]) -> dict[int, Bar]:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from ingest.console.topics_known import newest_header
 from ingest.dataplane.policy import Header, TopicPolicy, UnusableTopic
+from ingest.published_header import newest_header
 from ingest.rules.facts import Facts
 from ingest.shared_redis import shared_redis
 from ingest.topics import KafkaAway, Topics
+from ingest.unusable_topics import unusable_of
 
 # A person waits for the page; a cluster that answers does so sooner.
 _ANSWER_WITHIN_S = 2.0
@@ -52,7 +53,7 @@ def topics_of_snapshot() -> KnownTopics:
     if header is None:
         return KnownTopics({}, is_all=False)
     partitions = {topic.name: topic.partitions for topic in header.topics}
-    return KnownTopics(partitions, is_all=False, unusable={topic.name: topic for topic in header.unusable})
+    return KnownTopics(partitions, is_all=False, unusable=unusable_of(header))
 
 
 def topics_of_cluster(names: Collection[str]) -> KnownTopics:

@@ -1,5 +1,6 @@
 """Control plane: the operators' console for plans and tenants. How a tenant does, and what can be done to it, is on a
-page of its own (ingest/console/tenants.py), which this links to and returns to; here are the forms.
+page of its own (ingest/console/tenants.py), which this links to and returns to; here are the forms, which are
+registered with the page that shows a change before it is live (ingest/admin/senders.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +22,6 @@ from tenants.console import ReasonedAdmin, VersionedAdmin
 from tenants.models import LIMIT_FIELDS, Plan, Tenant
 
 
-@admin.register(Plan)
 class PlanAdmin(ReasonedAdmin, VersionedAdmin):
     """Quotas, for all tenants of a plan at once."""
 
@@ -94,7 +94,6 @@ def _limit(value: int, words: Callable[[int], str], burst: int = 0) -> SafeStrin
     return format_html('{} <span class="fb-figure fb-faint">burst {}</span>', limit, words(burst)) if burst else limit
 
 
-@admin.register(Tenant)
 class TenantAdmin(ReasonedAdmin, VersionedAdmin):
     """A tenant's settings. Its list, its state and its end are on the console's own pages."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.faults.conftest import BREAKER_OPEN_S
+from tests.faults.conftest import HEALS_LATER_S
 from tests.faults.traffic import Client
 from tests.node import Node
 
@@ -30,13 +30,15 @@ class Accounts(NamedTuple):
     mismatches: tuple[str, ...] = ()
 
 
-def accounts_of(node: Node, tenant: str, delivered: int) -> Accounts:
-    """Asked until nothing is pending, so many are delivered and it adds up, or until it should have come to that."""
+def accounts_of(node: Node, tenant: str, delivered: Callable[[], int]) -> Accounts:
+    """Asked until nothing is pending, it adds up and so many are delivered, or until it should have come to that. What
+    is delivered is counted after each answer: an event that its sender got no answer for may come late."""
     give_up_s = time.monotonic() + _SETTLED_WITHIN_S
     while True:
         said = _ask(node, tenant)
-        is_settled = not said.pending and said.delivered == delivered and not said.mismatches
-        if is_settled or time.monotonic() > give_up_s:
+        is_late = time.monotonic() > give_up_s
+        adds_up = not said.pending and not said.mismatches
+        if (adds_up or is_late) and (delivered() == said.delivered or is_late):
             return said
 
 
@@ -73,7 +75,7 @@ def samples_of(node: Node, metric: str) -> list[Sample]:
     return [sample for family in families if family.name == metric for sample in family.samples]
 
 
-def seconds_until(condition: Callable[[], bool], deadline_s: float = BREAKER_OPEN_S + 60.0) -> float:
+def seconds_until(condition: Callable[[], bool], deadline_s: float = 60.0 + HEALS_LATER_S) -> float:
     """How long it took until it came true: the time to heal, which a breaker that has just opened keeps waiting. Fails
     the test at the deadline."""
     began_s = time.monotonic()

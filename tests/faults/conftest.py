@@ -22,6 +22,8 @@ IS_FULL = os.environ.get("FULL") == "1"
 # The shipped values are for outages of minutes; here an outage lasts seconds.
 ACK_TIMEOUT_S = 5.0 if IS_FULL else 2.0
 BREAKER_OPEN_S = 60.0 if IS_FULL else 3.0
+# With the shipped window what waits for a trial of the breaker heals by so much later.
+HEALS_LATER_S = BREAKER_OPEN_S if IS_FULL else 0.0
 _WINDOWS = {
     "FOREBAY_JOURNAL_ADOPT_INTERVAL_S": "2" if IS_FULL else "0.5",
     "FOREBAY_ACK_TIMEOUT_S": str(ACK_TIMEOUT_S),

@@ -90,8 +90,8 @@ def tally(
     dead_letters: int = 0,
     deadline_s: float = 60.0,
 ) -> Tally:
-    """Reads until every accepted event is there but the dead letters that the test expects, then whatever lies behind
-    it, then asks the node; prints the table."""
+    """Reads until every accepted event is there but the dead letters that the test expects, then asks the node and
+    reads all there is until the two agree; prints the table."""
     missing, seen = set(sent.accepted), 0
 
     def all_there(records: list[Record]) -> bool:
@@ -102,9 +102,14 @@ def tally(
 
     if missing:
         read_records(bootstrap, topic, until=all_there, deadline_s=deadline_s)
-    records = read_all(bootstrap, topic)
-    delivered = len({event_id(record) for record in records})
-    books = Tally(sent, records, accounts_of(node, tenant, delivered), heal_s)
+    records: list[Record] = []
+
+    def delivered() -> int:
+        records[:] = read_all(bootstrap, topic)
+        return len({event_id(record) for record in records})
+
+    said = accounts_of(node, tenant, delivered)
+    books = Tally(sent, records, said, heal_s)
     print(books)
     return books
 

@@ -50,7 +50,7 @@ def test_with_the_database_killed_workers_go_on_and_a_new_one_starts_from_the_la
     both = traffic.sent
     both.add(later.sent)
     books = tally(both, kafka_bootstrap, topic_name, node=node, heal_s=heal_s)
-    of_bolt = accounts_of(node, "bolt", delivered=0)
+    of_bolt = accounts_of(node, "bolt", delivered=lambda: 0)
 
     print(
         f"{heal_s:.1f} s after the return both dead letters are kept that came up meanwhile; a key that is issued then"
