@@ -20,9 +20,7 @@ def admit(meta: Mapping[str, Any], worker: Worker, scope: str, peer_address: str
     try:
         caller = authenticate(key_text(meta), worker)
     except Unauthenticated:
-        refusal = worker.address_limits.admit(peer_address, None, worker.anonymous_requests_per_s)
-        if refusal is not None:
-            raise quota_refused(refusal) from None
+        count_stranger(worker, peer_address)
         raise
     authorise(caller, scope, peer_address)
     limit = caller.tenant.quota.requests_per_s_per_address
@@ -31,6 +29,13 @@ def admit(meta: Mapping[str, Any], worker: Worker, scope: str, peer_address: str
         if refusal is not None:
             raise quota_refused(refusal, caller.tenant.name, is_body_unread=True)
     return caller
+
+
+def count_stranger(worker: Worker, peer_address: str) -> None:
+    """Who shows nothing that is valid counts against their address. Raises Throttled once that is too often."""
+    refusal = worker.address_limits.admit(peer_address, None, worker.anonymous_requests_per_s)
+    if refusal is not None:
+        raise quota_refused(refusal) from None
 
 
 def authorise(caller: Caller, scope: str, peer_address: str) -> None:

@@ -15,6 +15,7 @@ from ingest.console import (
     runbook,
     tenant,
     tenant_decisions,
+    tenant_tail,
     tenants,
     topics,
 )
@@ -47,6 +48,8 @@ urlpatterns = [
     path("senders/_live/", tenants.tenants_live, name="tenants_live"),  # no tenant has such a name
     path("senders/<str:name>/", tenant.tenant, name="tenant"),
     path("senders/<str:name>/live/", tenant.tenant_live, name="tenant_live"),
+    path("senders/<str:name>/tail/", tenant_tail.tail, name="tenant_tail"),
+    path("senders/<str:name>/tail/address/", tenant_tail.address, name="tenant_tail_address"),
     path("senders/<str:name>/suspend/", tenant_decisions.suspend, name="tenant_suspend"),
     path("senders/<str:name>/resume/", tenant_decisions.resume, name="tenant_resume"),
     path("senders/<str:name>/delete/", tenant_decisions.delete, name="tenant_delete"),

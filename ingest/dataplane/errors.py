@@ -66,10 +66,20 @@ class Refused(Exception):
 
 
 class Unauthenticated(Refused):
-    """No valid key came with the request."""
+    """No valid key came with the request, nor a ticket in its place."""
 
     status = 401
-    codes = frozenset({"missing_key", "malformed_key", "unknown_key", "expired_key", "revoked_key"})
+    codes = frozenset(
+        {
+            "missing_key",
+            "malformed_key",
+            "unknown_key",
+            "expired_key",
+            "revoked_key",
+            "malformed_ticket",
+            "expired_ticket",
+        }
+    )
 
 
 class Forbidden(Refused):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+from urllib.parse import parse_qsl
 
 import h11
 from django.conf import settings
@@ -34,14 +35,14 @@ from ingest.dataplane.errors import (
 )
 from ingest.sources.connections import Connections
 from ingest.sources.exchange import Environ, Exchange
-from ingest.sources.live_tail import Tail, Tails
+from ingest.sources.live_tail import Filters, Tail, Tails, admit_reader
 from ingest.sources.positions import Positions
 from ingest.sources.streams import Stream, Streams
 from ingest.sources.syslog_losses import Losses
 from ingest.sources.syslog_senders import Port, certificate_tenants, ports
 from ingest.sources.syslog_tcp import TLS_HANDSHAKE_S, SyslogConnections, tls_context
 from ingest.sources.syslog_udp import UdpPort
-from ingest.sources.websocket import WebSocket, is_websocket
+from ingest.sources.websocket import Peer, WebSocket, is_websocket
 from ingest.sources.wire import READ_BYTES, Wire
 from ingest.worker import Worker
 
@@ -185,25 +186,39 @@ class Listener:
         as_websocket = path == STREAM_PATH and is_websocket(environ)
         if environ["REQUEST_METHOD"] != ("GET" if as_websocket else method):
             raise MethodNotAllowed("method_not_allowed", f"This address takes {method}", allowed=(method,))
-        started_s = time.perf_counter()
         address = client_address(environ, self._node.trusted_proxies)
-        scope = "ingest" if path == STREAM_PATH else "read"
-        # The limit of an address may ask Redis.
-        caller = await asyncio.to_thread(admit, environ, self._node, scope, address)
-        tenant = caller.tenant.name
-        if self._stopping.is_set():  # nobody would tell it to end any more
-            raise Unavailable("shutting_down", "This process is going away; another will answer")
         if path == STREAM_PATH:
             peer = WebSocket(exchange) if as_websocket else exchange
-            stream = Stream(self._streams, peer, environ, tenant, address, correlation)
-            with self._connections.holding(stream, tenant, "stream"):
-                _count(path, 101 if as_websocket else 200, started_s)
-                metrics.STREAM_ENDS.labels(await stream.run()).inc()
+            await self._hold_stream(peer, environ, address, correlation)
         else:
-            tail = Tail(self._tails, exchange, environ, tenant, address)
-            with self._connections.holding(tail, tenant, "tail"):
-                _count(path, 200, started_s)
-                await tail.run((("X-Correlation-ID", correlation),))
+            await self._hold_tail(exchange, environ, address, correlation)
+
+    async def _hold_stream(self, peer: Peer, environ: Environ, address: str, correlation: str) -> None:
+        started_s = time.perf_counter()
+        # The limit of an address may ask Redis.
+        caller = await asyncio.to_thread(admit, environ, self._node, "ingest", address)
+        self._raise_if_stopping()
+        tenant = caller.tenant.name
+        stream = Stream(self._streams, peer, environ, tenant, address, correlation)
+        with self._connections.holding(stream, tenant, "stream"):
+            _count(STREAM_PATH, 101 if isinstance(peer, WebSocket) else 200, started_s)
+            metrics.STREAM_ENDS.labels(await stream.run()).inc()
+
+    async def _hold_tail(self, exchange: Exchange, environ: Environ, address: str, correlation: str) -> None:
+        started_s = time.perf_counter()
+        said = dict(parse_qsl(environ["QUERY_STRING"], keep_blank_values=True))
+        reader = await asyncio.to_thread(admit_reader, environ, said, self._node, address)
+        self._raise_if_stopping()
+        said.pop("ticket", None)
+        tail = Tail(self._tails, exchange, reader, Filters(said))
+        with self._connections.holding(tail, reader.tenant, "tail"):
+            _count(TAIL_PATH, 200, started_s)
+            await tail.run((("X-Correlation-ID", correlation),))
+
+    def _raise_if_stopping(self) -> None:
+        """Nobody would tell a connection that begins now to end any more."""
+        if self._stopping.is_set():
+            raise Unavailable("shutting_down", "This process is going away; another will answer")
 
     async def _look(self) -> None:
         """Now and then: a new snapshot may have revoked what a connection lives on, and the kernel may have dropped."""

@@ -8,22 +8,23 @@ import asyncio
 import fnmatch
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
-from urllib.parse import parse_qsl
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 import redis
 
-from ingest.api.admission import authenticate, authorise, key_text
+from ingest.api.admission import admit, authenticate, authorise, count_stranger, key_text
 from ingest.dataplane import metrics
-from ingest.dataplane.errors import BadRequest, Refused, StreamEnded
+from ingest.dataplane.errors import BadRequest, Forbidden, Refused, StreamEnded, Unauthenticated
 from ingest.dataplane.event import LEVELS
 from ingest.dataplane.recent import SAMPLE_EVENTS, recent_key
 from ingest.dataplane.redaction import redact
 from ingest.protocols.sse import ALIVE, sse_event, sse_retry
 from ingest.sources.exchange import Environ, Exchange
 from ingest.sources.interruptible import Interruptible
+from ingest.tail_tickets import read_ticket
 from ingest.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,9 @@ _shown = msgspec.json.Decoder(Shown)
 class Filters:
     """Of one reader: `level` one or more of the six, or their aliases; `source` a text with `*` and `?` in it."""
 
-    def __init__(self, query: str) -> None:
+    def __init__(self, said: Mapping[str, str]) -> None:
         """Raises BadRequest."""
-        said: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True))
+        said = dict(said)
         self._levels = frozenset(map(_level, said.pop("level").split(","))) if "level" in said else None
         source = said.pop("source", "*")[:_ONLY_SOURCE]
         self._source = re.compile(fnmatch.translate(source))
@@ -74,6 +75,37 @@ def _level(text: str) -> str:
     if level is None:
         raise BadRequest("invalid_query", f"level {text[:40]!r} is none of {', '.join(dict.fromkeys(LEVELS.values()))}")
     return level
+
+
+class Reader(NamedTuple):
+    """Who reads a tail, by a key or by a ticket of the console. `check` raises Refused once they may not any more.
+
+    `left_s` is until a ticket ends. `headers` let the console's page read the answer though it is of another origin.
+    """
+
+    tenant: str
+    check: Callable[[], object]
+    left_s: float | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def admit_reader(environ: Environ, said: Mapping[str, str], node: Worker, address: str) -> Reader:
+    """Raises Unauthenticated, Forbidden or Throttled."""
+    if "ticket" not in said:
+        tenant = admit(environ, node, "read", address).tenant.name
+        return Reader(tenant, lambda: authorise(authenticate(key_text(environ), node), "read", address))
+    try:
+        ticket = read_ticket(said["ticket"])
+    except Unauthenticated:
+        count_stranger(node, address)
+        raise
+
+    def check() -> None:
+        if node.callers.of_tenant(ticket.tenant) is None:
+            raise Forbidden("unknown_tenant", f"There is no tenant {ticket.tenant}")
+
+    check()
+    return Reader(ticket.tenant, check, ticket.ends_wall_s - time.time(), (("Access-Control-Allow-Origin", "*"),))
 
 
 class Tails:
@@ -127,37 +159,39 @@ class Tails:
 class Tail(Interruptible):
     """One reader."""
 
-    def __init__(self, tails: Tails, exchange: Exchange, environ: Environ, tenant: str, address: str) -> None:
+    def __init__(self, tails: Tails, exchange: Exchange, reader: Reader, filters: Filters) -> None:
         super().__init__()
-        self.tenant = tenant
-        self._filters = Filters(environ["QUERY_STRING"])
+        self.tenant = reader.tenant
         self._tails = tails
         self._exchange = exchange
-        self._key = key_text(environ)
-        self._address = address
+        self._reader = reader
+        self._filters = filters
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(_WAITING_EVENTS)
         self._skipped = 0
 
-    async def run(self, headers: tuple[tuple[str, str], ...]) -> str:
-        """Until its end; returns why that came."""
-        await self._exchange.begin(200, CONTENT_TYPE, (("Cache-Control", "no-store"), *headers))
+    async def run(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Until its end."""
+        headers = (("Cache-Control", "no-store"), *self._reader.headers, *headers)
+        await self._exchange.begin(200, CONTENT_TYPE, headers)
         await self._exchange.say(sse_retry(RETRY_MS))
         self._tails.join(self)
         hangs_up = asyncio.create_task(self._notice_hanging_up())
+        ends = self._end_with_the_ticket()
         try:
             while True:
                 await self._exchange.say(await self._next())
         except StreamEnded as ending:
             await self._say_last(ending)
-            return ending.code
         finally:
             hangs_up.cancel()
+            if ends is not None:
+                ends.cancel()
             self._tails.leave(self)
 
     def recheck(self) -> None:
         """The snapshot has changed."""
         try:
-            authorise(authenticate(self._key, self._tails.node), "read", self._address)
+            self._reader.check()
         except Refused as refused:
             if refused.code in StreamEnded.codes:
                 self.end(StreamEnded(refused.code, refused.detail))
@@ -180,6 +214,12 @@ class Tail(Interruptible):
             return await self.within(ALIVE_S, self._waiting.get)
         except TimeoutError:
             return ALIVE
+
+    def _end_with_the_ticket(self) -> asyncio.TimerHandle | None:
+        if self._reader.left_s is None:
+            return None
+        over = StreamEnded("expired_ticket", "The ticket is over; ask the console for another")
+        return asyncio.get_running_loop().call_later(self._reader.left_s, self.end, over)
 
     async def _notice_hanging_up(self) -> None:
         """A reader sends nothing more; the end of its side is its goodbye."""

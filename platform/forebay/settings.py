@@ -355,6 +355,7 @@ FOREBAY_THREADS = env.int("FOREBAY_THREADS", default=64)
 
 # --- Streams, live tail and syslog: manage.py listen -----------------------------------------------------------------
 FOREBAY_LISTEN_PORT = env.int("FOREBAY_LISTEN_PORT", default=FOREBAY_PORT + 1)
+FOREBAY_LISTEN_URL = env.str("FOREBAY_LISTEN_URL", default="").rstrip("/")
 FOREBAY_LISTEN_CONNECTIONS = _above_zero("FOREBAY_LISTEN_CONNECTIONS", 2_000)
 FOREBAY_LISTEN_HEAD_TIMEOUT_S = env.float("FOREBAY_LISTEN_HEAD_TIMEOUT_S", default=10.0)
 FOREBAY_LISTEN_LINE_TIMEOUT_S = env.float("FOREBAY_LISTEN_LINE_TIMEOUT_S", default=30.0)

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -48,12 +49,12 @@ def test_of_a_large_event_the_beginning_of_its_message_is_shown() -> None:
     ],
 )
 def test_filters_choose_by_level_and_source(query: str, source: str, level: str, wanted: bool) -> None:
-    assert Filters(query).take(Shown(source, level, "m", "e")) is wanted
+    assert Filters(dict(parse_qsl(query, keep_blank_values=True))).take(Shown(source, level, "m", "e")) is wanted
 
 
 @pytest.mark.parametrize("query", ["level=loud", "level=", "colour=red"])
 def test_a_filter_that_is_none_is_refused(query: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        Filters(query)
+        Filters(dict(parse_qsl(query, keep_blank_values=True)))
 
     assert refused.value.code == "invalid_query"
