@@ -83,8 +83,8 @@ def _force_open(word: Override, look: Look) -> Iterator[str]:
         yield f"{_waiting(word, look)} for it already; what is in flight to it now still arrives, or waits as well."
     else:
         yield (
-            f"{look.in_flight_events:,} events are in flight: what Kafka has not taken goes back into the journals."
-            f" {look.pending_events:,} wait there already."
+            f"{_counted(look.in_flight_events, 'is', 'are')} in flight: what Kafka has not taken goes back into the"
+            f" journals. {_waiting(word, look)} there already."
         )
     yield f"Senders still get 202 while the journals have room, then 503. {_fullest(look)}"
     yield "Who waits for an acknowledgement gets Pending at once; fire_and_forget events are dropped, and counted."
@@ -138,11 +138,15 @@ def _workers(look: Look) -> str:
 
 def _waiting(word: Override, look: Look) -> str:
     if not word.topic:
-        return f"{look.pending_events:,} events wait"
+        return _counted(look.pending_events, "waits", "wait")
     rows = [one for one in waiting_of(look, word.topic) if word.tenant in ("", one.tenant)]
     oldest = f", the oldest {rows[0].oldest} old" if word.tenant and rows and rows[0].oldest else ""
-    tenants = f" of {len(rows)} tenants" if len(rows) > 1 else ""
-    return f"{sum(one.events for one in rows):,} events{tenants} wait{oldest}"
+    tenants = f"of {len(rows)} tenants " if len(rows) > 1 else ""
+    return f"{_counted(sum(one.events for one in rows), f'{tenants}waits', f'{tenants}wait')}{oldest}"
+
+
+def _counted(events: int, one: str, more: str) -> str:
+    return f"1 event {one}" if events == 1 else f"{events:,} events {more}"
 
 
 def _fullest(look: Look) -> str:

@@ -18,7 +18,7 @@ from ingest.models import DeadLetter, LetterStatus, ReplayRoute
 from tenants.audit import audit
 
 BY_RETENTION = "retention"
-RETIRED_AT_ONCE = DISCARDED_AT_ONCE = 1_000
+LETTERS_AT_ONCE = 1_000
 # So many numbers of letters the audit log has of each decision.
 AUDITED_IDS = 100
 
@@ -66,7 +66,7 @@ def letters_discard_matching(*, criteria: LetterCriteria, last_id: int, reason: 
     ids = list(matching.order_by().values_list("pk", flat=True))
     # One statement over a hundred thousand rows takes longer than any statement may.
     count = sum(
-        _free(ids[at : at + DISCARDED_AT_ONCE], now).update(**given_up) for at in range(0, len(ids), DISCARDED_AT_ONCE)
+        _free(ids[at : at + LETTERS_AT_ONCE], now).update(**given_up) for at in range(0, len(ids), LETTERS_AT_ONCE)
     )
     _audit("letters.discard", count, by, reason, criteria=criteria.as_json(), last_id=last_id)
     return count
@@ -82,7 +82,7 @@ def letters_retire(*, now: datetime, budget_s: float) -> tuple[int, int]:
     while timezone.now() < until:
         given_up, gone = _discard_old(before, now), _delete_old(before)
         discarded, deleted = discarded + given_up, deleted + gone
-        if max(given_up, gone) < RETIRED_AT_ONCE:
+        if max(given_up, gone) < LETTERS_AT_ONCE:
             break
     return discarded, deleted
 
@@ -109,7 +109,7 @@ def _free(ids: Iterable[int], now: datetime) -> QuerySet[DeadLetter]:
 
 def _discard_old(before: datetime, now: datetime) -> int:
     old = DeadLetter.objects.filter(is_free(now), dead_at__lt=before, status__in=OPEN)
-    ids = list(old.order_by("dead_at").values_list("pk", flat=True)[:RETIRED_AT_ONCE])
+    ids = list(old.order_by("dead_at").values_list("pk", flat=True)[:LETTERS_AT_ONCE])
     reason = f"open for more than {settings.FOREBAY_DEAD_LETTER_RETENTION_DAYS} days"
     return _free(ids, now).update(**_given_up(now, BY_RETENTION, reason))
 
@@ -119,7 +119,7 @@ def _delete_old(before: datetime) -> int:
     ids: list[int] = []
     for status in (LetterStatus.REPLAYED, LetterStatus.DISCARDED):
         closed = DeadLetter.objects.filter(status=status, ended_at__lt=before).order_by("ended_at")
-        ids += closed.values_list("pk", flat=True)[: RETIRED_AT_ONCE - len(ids)]
+        ids += closed.values_list("pk", flat=True)[: LETTERS_AT_ONCE - len(ids)]
     # Django reads what it deletes, for the attempts that go with it: a thousand events may be a gigabyte.
     DeadLetter.objects.filter(pk__in=ids).only("pk").delete()
     return len(ids)

@@ -36,8 +36,17 @@ def test_forcing_the_cluster_open_says_what_is_stopped_and_what_waits() -> None:
 
     assert "Nothing will be sent to Kafka by 2 workers" in words
     assert "1,234 events are in flight" in words
-    assert "34 wait there already" in words
+    assert "34 events wait there already" in words
     assert "The fullest is 50% full" in words
+
+
+def test_one_event_is_spoken_of_as_one() -> None:
+    calm = Platform(heard=[worker(1, in_flight_events=1, journal_pending_events=1)])
+
+    words = " ".join(effects(Override(kind="FORCED_OPEN", topic="", tenant=""), calm.look()))
+
+    assert "1 event is in flight" in words
+    assert "1 event waits there already" in words
 
 
 def test_forcing_a_topic_open_leaves_the_others() -> None:
