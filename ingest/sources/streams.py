@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 
 from ingest.api.admission import authenticate, authorise, key_text
-from ingest.dataplane import metrics
 from ingest.dataplane.callers import Caller
 from ingest.dataplane.errors import BadRequest, Refused, StreamEnded, UnsupportedMedia
 from ingest.dataplane.event import Decoded
@@ -229,8 +228,3 @@ class Stream(Interruptible):
             self._asked.delivery,
             waits=True,
         )
-
-
-def count_end(why: str) -> None:
-    """A stream is over."""
-    metrics.STREAM_ENDS.labels(why).inc()
