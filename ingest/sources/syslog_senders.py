@@ -17,7 +17,7 @@ from ingest.dataplane.errors import Forbidden, Refused, Unauthenticated, Unavail
 from ingest.dataplane.event import Decoded, EventLimits, LogEvent
 from ingest.dataplane.pipeline import Arrival
 from ingest.protocols.syslog import parse
-from ingest.sources.taking import Window
+from ingest.sources.taking import Taken, Window, offer_all
 from ingest.worker import Worker
 
 DIALECT: Final = "syslog"
@@ -101,6 +101,14 @@ class Senders:
         for reason, messages in lost.items():
             self._lost(reason, messages)
         return [self._owned(key, tenant, messages) for key, messages in owned.items()]
+
+    async def offer(self, owned: Owned) -> None:
+        """Once, for whoever cannot wait: what is refused now is lost."""
+        taken = Taken()
+        try:
+            await offer_all(self._node, owned.window, owned.arrival(), taken)
+        except Refused as refused:
+            self._lost(refused.code, len(owned.window.documents) - taken.events)
 
     def _owned(self, key: str | None, tenant: str, messages: list[tuple[Received, LogEvent]]) -> Owned:
         events = [event for _, event in messages]
