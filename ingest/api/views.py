@@ -106,7 +106,7 @@ class LaneView(APIView):
         caller = admit(environ, node, "ingest", address)
         tenant = caller.tenant
         node.key_uses[caller.key.key_id] = time.time()
-        allowance = node.book.allowance(tenant.name, tenant.quota, str(caller.key.key_id), caller.key.quota)
+        allowance = node.allowance(caller)
         refusal = allowance.exhausted()
         if refusal is not None:
             raise quota_refused(refusal, tenant.name, is_body_unread=True)

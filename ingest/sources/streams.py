@@ -215,12 +215,10 @@ class Stream(Interruptible):
 
     def _arrival(self) -> Arrival:
         node, caller = self._shared.node, self._caller()
-        tenant, key = caller.tenant, caller.key
-        node.key_uses[key.key_id] = time.time()
-        allowance = node.book.allowance(tenant.name, tenant.quota, str(key.key_id), key.quota)
+        node.key_uses[caller.key.key_id] = time.time()
         return Arrival(
             caller,
-            allowance,
+            node.allowance(caller),
             node.topics,
             DIALECT,
             self._address,

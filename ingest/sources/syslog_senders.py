@@ -144,9 +144,7 @@ class Senders:
 
     def _arrival(self, key: str | None, tenant: str, address: str) -> Arrival:
         node, caller = self._node, self._caller(key, address, tenant)
-        policy = caller.tenant
         if key is not None:
             node.key_uses[caller.key.key_id] = time.time()
-        allowance = node.book.allowance(policy.name, policy.quota, str(caller.key.key_id), caller.key.quota)
-        correlation_id = f"{random.getrandbits(128):032x}"
+        correlation_id, allowance = f"{random.getrandbits(128):032x}", node.allowance(caller)
         return Arrival(caller, allowance, node.topics, DIALECT, address, correlation_id, "", waits=self._waits)
