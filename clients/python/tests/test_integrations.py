@@ -12,6 +12,7 @@ import celery
 import django
 import pytest
 from asgiref.sync import iscoroutinefunction
+from celery.app.trace import build_tracer
 from conftest import MakeClient
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -166,8 +167,6 @@ def test_a_task_carries_the_correlation_id_of_whoever_sent_it(app: celery.Celery
 
 def run_what_is_queued(app: celery.Celery, count: int) -> None:
     """Takes messages from the broker and runs their tasks here, as a worker's process does."""
-    from celery.app.trace import build_tracer
-
     with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
         for _ in range(count):
             message = queue.get(timeout=10)
