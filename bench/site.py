@@ -69,6 +69,7 @@ def _export(bootstrap: str, redis_url: str) -> None:
         "FOREBAY_HOST": "127.0.0.1",
         "FOREBAY_WORKERS": "1",
         "FOREBAY_NODES": "1",
+        "FOREBAY_LISTEN_PORT": "0",  # it is not measured, and the worker need not share its quotas with one
         "FOREBAY_SNAPSHOT_FILE": str(SNAPSHOT),
         "FOREBAY_TOPIC_DEFAULT": TOPIC,
         "FOREBAY_KAFKA_BOOTSTRAP_SERVERS": bootstrap,

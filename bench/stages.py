@@ -154,8 +154,7 @@ class Stages:
     def _admit(self) -> None:
         environ, node = self._environ_, self._node
         caller = admit(environ, node, "ingest", client_address(environ, node.trusted_proxies))
-        key = caller.key
-        node.book.allowance(caller.tenant.name, caller.tenant.quota, str(key.key_id), key.quota).exhausted()
+        node.allowance(caller).exhausted()
 
     def _read(self) -> None:
         content = body.read(io.BytesIO(self._body), str(len(self._body)), self._node.body_max_bytes)
@@ -166,9 +165,7 @@ class Stages:
 
     def _charge(self) -> None:
         """Charged and given back, half of which is a charge and a bit: the lease must not run out in a loop."""
-        allowance = self._node.book.allowance(
-            self._caller.tenant.name, self._caller.tenant.quota, str(self._caller.key.key_id), self._caller.key.quota
-        )
+        allowance = self._node.allowance(self._caller)
         allowance.charge(self._load.events, len(self._body))
         allowance.give_back(self._load.events, len(self._body))
 

@@ -28,7 +28,7 @@ from ingest.chores import Chore, Chores
 from ingest.dataplane import metrics
 from ingest.dataplane.acks import AckBudget
 from ingest.dataplane.breaker import Breaker, BreakerLimits, State
-from ingest.dataplane.callers import Callers
+from ingest.dataplane.callers import Caller, Callers
 from ingest.dataplane.errors import Unavailable
 from ingest.dataplane.event import EventLimits
 from ingest.dataplane.pipeline import Pipeline
@@ -45,6 +45,7 @@ from ingest.reports import Reports
 from tenants.address_limits import AddressLimits
 from tenants.buckets import RedisBuckets
 from tenants.lease_book import LeaseBook
+from tenants.leases import Allowance
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,11 @@ class Worker:
         if self._closing:
             raise Unavailable("shutting_down", "This worker is going away; send it again, another will answer")
         return self._callers
+
+    def allowance(self, caller: Caller) -> Allowance:
+        """What the quotas of its tenant and its key leave to a caller, by leases: nothing here waits."""
+        tenant, key = caller.tenant, caller.key
+        return self.book.allowance(tenant.name, tenant.quota, str(key.key_id), key.quota)
 
     @property
     def topics(self) -> dict[str, TopicPolicy]:

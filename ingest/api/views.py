@@ -106,7 +106,7 @@ class LaneView(APIView):
         caller = admit(environ, node, "ingest", address)
         tenant = caller.tenant
         node.key_uses[caller.key.key_id] = time.time()
-        allowance = node.book.allowance(tenant.name, tenant.quota, str(caller.key.key_id), caller.key.quota)
+        allowance = node.allowance(caller)
         refusal = allowance.exhausted()
         if refusal is not None:
             raise quota_refused(refusal, tenant.name, is_body_unread=True)
@@ -125,11 +125,8 @@ class LaneView(APIView):
         arrival = Arrival(caller, allowance, node.topics, form.dialect, address, correlation, delivery)
         key = environ.get("HTTP_IDEMPOTENCY_KEY")
         if key is None and not tenant.deduplicates:
-            return Answer(*form.answer(self._accept(node, arrival, content)))
+            return Answer(*form.answer(take_in(node, arrival, form.decode, form.documents, content)))
         return self._accept_once(node, arrival, content, key, environ.get("CONTENT_LENGTH", ""))
-
-    def _accept(self, node: Worker, arrival: Arrival, content: bytes) -> Outcome:
-        return take_in(node, arrival, self.format.decode, self.format.documents, content)
 
     def _accept_once(
         self, node: Worker, arrival: Arrival, content: bytes, key: str | None, content_length: str
@@ -146,7 +143,7 @@ class LaneView(APIView):
             answer = once.claim()
             if answer is None:
                 arrival = msgspec.structs.replace(arrival, duplicates=once.duplicates)
-                outcome = self._accept(node, arrival, content)
+                outcome = take_in(node, arrival, form.decode, form.documents, content)
                 answer = Answer(*form.answer(outcome))
                 once.keep(outcome, answer)
             return msgspec.structs.replace(answer, headers=((HEADER, once.status),)) if once.status else answer

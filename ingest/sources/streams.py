@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 
 from ingest.api.admission import authenticate, authorise, key_text
-from ingest.dataplane import metrics
 from ingest.dataplane.callers import Caller
 from ingest.dataplane.errors import BadRequest, Refused, StreamEnded, UnsupportedMedia
 from ingest.dataplane.event import Decoded
@@ -216,12 +215,10 @@ class Stream(Interruptible):
 
     def _arrival(self) -> Arrival:
         node, caller = self._shared.node, self._caller()
-        tenant, key = caller.tenant, caller.key
-        node.key_uses[key.key_id] = time.time()
-        allowance = node.book.allowance(tenant.name, tenant.quota, str(key.key_id), key.quota)
+        node.key_uses[caller.key.key_id] = time.time()
         return Arrival(
             caller,
-            allowance,
+            node.allowance(caller),
             node.topics,
             DIALECT,
             self._address,
@@ -229,8 +226,3 @@ class Stream(Interruptible):
             self._asked.delivery,
             waits=True,
         )
-
-
-def count_end(why: str) -> None:
-    """A stream is over."""
-    metrics.STREAM_ENDS.labels(why).inc()

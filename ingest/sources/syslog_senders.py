@@ -17,7 +17,7 @@ from ingest.dataplane.errors import Forbidden, Refused, Unauthenticated, Unavail
 from ingest.dataplane.event import Decoded, EventLimits, LogEvent
 from ingest.dataplane.pipeline import Arrival
 from ingest.protocols.syslog import parse
-from ingest.sources.taking import Window
+from ingest.sources.taking import Taken, Window, offer_all
 from ingest.worker import Worker
 
 DIALECT: Final = "syslog"
@@ -102,6 +102,14 @@ class Senders:
             self._lost(reason, messages)
         return [self._owned(key, tenant, messages) for key, messages in owned.items()]
 
+    async def offer(self, owned: Owned) -> None:
+        """Once, for whoever cannot wait: what is refused now is lost."""
+        taken = Taken()
+        try:
+            await offer_all(self._node, owned.window, owned.arrival(), taken)
+        except Refused as refused:
+            self._lost(refused.code, len(owned.window.documents) - taken.events)
+
     def _owned(self, key: str | None, tenant: str, messages: list[tuple[Received, LogEvent]]) -> Owned:
         events = [event for _, event in messages]
         address = messages[0][0].address
@@ -136,9 +144,7 @@ class Senders:
 
     def _arrival(self, key: str | None, tenant: str, address: str) -> Arrival:
         node, caller = self._node, self._caller(key, address, tenant)
-        policy = caller.tenant
         if key is not None:
             node.key_uses[caller.key.key_id] = time.time()
-        allowance = node.book.allowance(policy.name, policy.quota, str(caller.key.key_id), caller.key.quota)
-        correlation_id = f"{random.getrandbits(128):032x}"
+        correlation_id, allowance = f"{random.getrandbits(128):032x}", node.allowance(caller)
         return Arrival(caller, allowance, node.topics, DIALECT, address, correlation_id, "", waits=self._waits)

@@ -16,7 +16,7 @@ from ingest.sources.gathering import LARGE_DOCUMENTS, WINDOW_BYTES, Gathering, L
 from ingest.sources.interruptible import Interruptible
 from ingest.sources.syslog_losses import Losses
 from ingest.sources.syslog_senders import Owned, Port, Received, Senders, certificate_names
-from ingest.sources.taking import Taken, Taker, offer_all
+from ingest.sources.taking import Taken, Taker
 from ingest.sources.wire import Wire
 from ingest.worker import Worker
 
@@ -105,11 +105,7 @@ class SyslogConnection(Interruptible):
         ready = self._splitter.ready
         while messages := ready.take(self._shared.pace.window_events, WINDOW_BYTES):
             for owned in self._sorted(messages):
-                taken = Taken()
-                try:
-                    await offer_all(self._shared.node, owned.window, owned.arrival(), taken)
-                except Refused as refused:
-                    self._lost(refused.code, len(owned.window.documents) - taken.events)
+                await self._senders.offer(owned)
 
     async def _take(self, owned: Owned) -> None:
         taken = Taken()

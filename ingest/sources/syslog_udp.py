@@ -13,10 +13,8 @@ from typing import Final
 
 from django.conf import settings
 
-from ingest.dataplane.errors import Refused
 from ingest.sources.syslog_losses import Losses
-from ingest.sources.syslog_senders import Owned, Port, Received, Senders
-from ingest.sources.taking import Taken, offer_all
+from ingest.sources.syslog_senders import Port, Received, Senders
 from ingest.worker import Worker
 
 _DATAGRAM_BYTES: Final = 65_536
@@ -31,7 +29,6 @@ class UdpPort:
         self._losses = losses
         self._tenant = port.tenant
         self._senders = Senders(node, node.event_limits, self._lost, waits=False)
-        self._node = node
         self._window_s = settings.FOREBAY_STREAM_WINDOW_MS / 1000
         self._message_max_bytes: int = settings.FOREBAY_SYSLOG_MESSAGE_MAX_BYTES
         self._socket = _bound(host, port.number)
@@ -98,14 +95,7 @@ class UdpPort:
         received, self._received = list(self._received), deque()
         for at in range(0, len(received), _READ_AT_ONCE):
             for owned in self._senders.sort(received[at : at + _READ_AT_ONCE], self._tenant):
-                await self._take(owned)
-
-    async def _take(self, owned: Owned) -> None:
-        taken = Taken()
-        try:
-            await offer_all(self._node, owned.window, owned.arrival(), taken)
-        except Refused as refused:
-            self._lost(refused.code, len(owned.window.documents) - taken.events)
+                await self._senders.offer(owned)
 
     def _lost(self, reason: str, messages: int) -> None:
         self._losses.add("udp", reason, messages)

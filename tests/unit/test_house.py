@@ -2,8 +2,10 @@
 
 import ast
 import platform
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -12,11 +14,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+CLIENT = ROOT / "clients" / "python"
+CLIENT_OLDEST_PYTHON = (3, 9)
+# The modules of the client that may import what an extra names; all others have the standard library alone.
+CLIENT_EXTRAS = {
+    "forebay_client.celery": "celery",
+    "forebay_client.django": "django",
+    "forebay_client.wire": "zstd",
+}
 MODULE_MAX_LINES = 400
 # Reading the left, a module never meets the right, however many modules lie between them.
 LAYERS = {
-    "tenants": ["ingest"],
-    "ingest.dataplane": ["django", "rest_framework", "celery", "ingest.api", "ingest.protocols", "ingest.models"],
+    "forebay_client": ["forebay", "ingest", "tenants"],
+    "tenants": ["ingest", "forebay_client"],
+    "ingest.dataplane": [
+        "django",
+        "rest_framework",
+        "celery",
+        "ingest.api",
+        "ingest.protocols",
+        "ingest.models",
+        "forebay_client",
+    ],
     "ingest.protocols": [
         "django",
         "rest_framework",
@@ -37,15 +56,22 @@ LAYERS = {
 def shipped() -> dict[str, Path]:
     """Every module of the product under its import name."""
     found = {}
-    for base, folder in ((ROOT / "platform", "forebay"), (ROOT, "ingest"), (ROOT, "tenants")):
+    packages = ((ROOT / "platform", "forebay"), (ROOT, "ingest"), (ROOT, "tenants"), (CLIENT / "src", "forebay_client"))
+    for base, folder in packages:
         for path in sorted((base / folder).rglob("*.py")):
             parts = path.relative_to(base).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
+def of_client() -> dict[str, Path]:
+    """The modules of the client's package, which are shipped on their own."""
+    return {name: path for name, path in shipped().items() if is_under(name, "forebay_client")}
+
+
 def all_files() -> list[Path]:
-    helpers = [path for folder in ("tests", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
+    folders = (ROOT / "tests", ROOT / "bench", CLIENT / "tests")
+    helpers = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     return [path for path in [*shipped().values(), *helpers] if "migrations" not in path.parts]
 
 
@@ -154,6 +180,54 @@ def test_a_package_holds_no_code_of_its_own() -> None:
     ]
 
     assert wordy == []
+
+
+def test_the_client_imports_what_its_package_declares() -> None:
+    project = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
+    extras = {
+        extra: {re.split(r"[<>=~!\[ ;]", needed)[0] for needed in needs}
+        for extra, needs in project["optional-dependencies"].items()
+    }
+    allowed = {name: extras[extra] for name, extra in CLIENT_EXTRAS.items()}
+    foreign = {
+        name: {one.partition(".")[0] for one in graph()[name]} - sys.stdlib_module_names - {"forebay_client"}
+        for name in of_client()
+    }
+
+    assert project["dependencies"] == []
+    assert {name: found for name, found in foreign.items() if not found <= allowed.get(name, set())} == {}
+
+
+def test_the_client_runs_with_the_standard_library_alone() -> None:
+    needy = {"forebay_client.celery", "forebay_client.django"}
+    names = sorted(of_client().keys() - needy - {"forebay_client.__main__"})
+    program = f"import sys; sys.path.insert(0, {str(CLIENT / 'src')!r}); import {', '.join(names)}"
+
+    # -S: no site-packages, -I: nothing of the environment.
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_client_is_written_for_its_oldest_python() -> None:
+    files = [*of_client().values(), *(CLIENT / "tests").rglob("*.py")]
+
+    for path in files:
+        ast.parse(path.read_text(), str(path), feature_version=CLIENT_OLDEST_PYTHON)  # raises SyntaxError
+    eager = [path for path in files if "__future__.annotations" not in imports(tree(path))]
+
+    assert [path for path in eager if has_unions(tree(path))] == []
+
+
+def has_unions(module: ast.Module) -> bool:
+    """Whether an annotation is written `A | B`, which Python 3.9 cannot evaluate."""
+    annotations = [
+        annotation
+        for node in ast.walk(module)
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if annotation is not None
+    ]
+    return any(isinstance(part, ast.BitOr) for annotation in annotations for part in ast.walk(annotation))
 
 
 def test_every_setting_is_read_somewhere() -> None:

@@ -108,10 +108,6 @@ def test_timestamps_are_utc_with_milliseconds(wall_s: float) -> None:
     assert timestamp_of(wall_s + 0.0009) == timestamp_of(wall_s)
 
 
-def make_ids(own: list[str]) -> None:
-    own.extend(new_event_id(time.time()) for _ in range(5000))
-
-
 def test_ids_are_uuid7_unique_over_threads_and_sorted_within_one() -> None:
     made: list[list[str]] = [[] for _ in range(4)]
     threads = [

@@ -11,7 +11,9 @@ from typing import Any
 import celery
 import django
 import pytest
+import structlog
 from asgiref.sync import iscoroutinefunction
+from celery.app.trace import build_tracer
 from conftest import MakeClient
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -34,6 +36,28 @@ def _django() -> None:
 
 
 # --- structlog: a processor is called with the logger, the method's name and the event's dictionary
+
+
+def test_structlog_calls_it_in_its_chain(stub: Stub, make_client: MakeClient) -> None:
+    client = make_client()
+    logger = structlog.wrap_logger(
+        structlog.ReturnLogger(),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            ForebayProcessor(client),
+            structlog.processors.KeyValueRenderer(sort_keys=True),
+        ],
+    )
+
+    with structlog.contextvars.bound_contextvars(shop="north"):
+        rendered = logger.bind(order=17).error("card declined", cents=999)
+    settled(client)
+
+    (sent,) = stub.events
+    assert (sent["message"], sent["level"]) == ("card declined", "error")
+    assert sent["metadata"] == {"shop": "north", "order": 17, "cents": 999}
+    assert rendered == "cents=999 event='card declined' level='error' order=17 shop='north'"
 
 
 def test_a_structlog_event_is_sent_and_passes_unchanged(stub: Stub, make_client: MakeClient) -> None:
@@ -166,8 +190,6 @@ def test_a_task_carries_the_correlation_id_of_whoever_sent_it(app: celery.Celery
 
 def run_what_is_queued(app: celery.Celery, count: int) -> None:
     """Takes messages from the broker and runs their tasks here, as a worker's process does."""
-    from celery.app.trace import build_tracer
-
     with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
         for _ in range(count):
             message = queue.get(timeout=10)

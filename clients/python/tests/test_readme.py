@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -17,6 +16,7 @@ from forebay_client import Client
 README_FILE = Path(__file__).parent.parent / "README.md"
 README = README_FILE.read_text()
 EXAMPLES: list[str] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS: list[str] = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 # What each example is told by, and how many events it sends.
 CASES = {
     'addHandler(ForebayHandler("http': 1,
@@ -25,11 +25,9 @@ CASES = {
     "correlated": 1,
     "celery.connect": 0,
     "MIDDLEWARE": 0,
+    "import structlog": 1,
 }
-# structlog is no dependency of the tests: its example is tried where it is installed.
-STRUCTLOG = {"import structlog": 1}
-if importlib.util.find_spec("structlog"):
-    CASES.update(STRUCTLOG)
+PATHS = os.pathsep.join(path for path in sys.path if path)
 
 
 def example(mark: str) -> str:
@@ -38,10 +36,8 @@ def example(mark: str) -> str:
 
 
 def test_every_example_is_tried() -> None:
-    known = CASES.keys() | STRUCTLOG.keys()
-
-    assert len(EXAMPLES) == len(known)
-    assert [sum(mark in text for mark in known) for text in EXAMPLES] == [1] * len(EXAMPLES)
+    assert len(EXAMPLES) == len(CASES)
+    assert [sum(mark in text for mark in CASES) for text in EXAMPLES] == [1] * len(EXAMPLES)
 
 
 @pytest.mark.parametrize("mark", CASES)
@@ -52,7 +48,7 @@ def test_an_example_runs_and_its_events_arrive(stub: Stub, mark: str) -> None:
         [sys.executable, "-c", code],
         env={
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONPATH": PATHS,
             "FOREBAY_URL": stub.url,
             "FOREBAY_KEY": "fb_example",
         },
@@ -64,6 +60,30 @@ def test_an_example_runs_and_its_events_arrive(stub: Stub, mark: str) -> None:
 
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     assert len(stub.events) == CASES[mark]
+
+
+def test_the_command_for_files_sends_their_lines(stub: Stub, tmp_path: Path) -> None:
+    (command,) = COMMANDS
+    script = tmp_path / "forebay"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m forebay_client "$@"\n')
+    script.chmod(0o755)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "app.log.1").write_text("first\n")
+    (logs / "app.log").write_text("second\nthird\n")
+
+    done = subprocess.run(
+        ["/bin/sh", "-e", "-c", command.replace("http://127.0.0.1:8000", stub.url)],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}{os.pathsep}{os.defpath}", "PYTHONPATH": PATHS, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(event["message"] for event in stub.events) == ["first", "second", "third"]
 
 
 def test_every_link_leads_somewhere() -> None:

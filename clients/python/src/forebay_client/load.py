@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from forebay_client import spool
 from forebay_client.buffer import Tracked
+from forebay_client.spool import Batch
 
 
 class Load:
     """Events that go together."""
 
-    def __init__(self, events: Sequence[bytes], stored: spool.Batch | None = None) -> None:
+    def __init__(self, events: Sequence[bytes], stored: Batch | None = None) -> None:
         self.events = list(events)
         self.stored = stored
         """Where they are on the disk; None: they are in memory alone."""

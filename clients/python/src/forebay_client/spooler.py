@@ -10,9 +10,9 @@ import logging
 import threading
 from typing import Callable
 
-from forebay_client import spool
 from forebay_client.buffer import Buffer
 from forebay_client.ledger import Ledger
+from forebay_client.spool import Batch, Spool
 
 log = logging.getLogger("forebay_client")
 
@@ -22,7 +22,7 @@ _AFTER_AN_ERROR_S = 1.0
 class Spooler:
     """`is_failing` says whether the server takes nothing at present; whoever changes that notifies `changed`."""
 
-    def __init__(self, disk: spool.Spool, buffer: Buffer, ledger: Ledger, is_failing: Callable[[], bool]) -> None:
+    def __init__(self, disk: Spool, buffer: Buffer, ledger: Ledger, is_failing: Callable[[], bool]) -> None:
         self.spool = disk
         self._buffer, self._ledger, self._is_failing = buffer, ledger, is_failing
         self._thread = threading.Thread(target=self._spill_for_ever, name="forebay-spooler", daemon=True)
@@ -51,7 +51,7 @@ class Spooler:
             self._buffer.settle(events)
         return True
 
-    def read(self) -> spool.Batch | None:
+    def read(self) -> Batch | None:
         """The oldest that is there; None if there is nothing or it cannot be read, which is counted."""
         limits = self._buffer.limits
         try:
@@ -64,7 +64,7 @@ class Spooler:
                 self._buffer.changed.notify_all()
             return None
 
-    def answered(self, batch: spool.Batch) -> None:
+    def answered(self, batch: Batch) -> None:
         try:
             self.spool.answered(batch)
         except OSError as error:  # after a restart they are sent again
