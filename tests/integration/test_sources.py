@@ -98,7 +98,8 @@ def blocks_of(page: str) -> Iterator[Block]:
             yield Block(heading, found["language"], found["text"])
 
 
-BLOCKS = list(blocks_of(PAGE.read_text()))
+TEXT = PAGE.read_text()
+BLOCKS = list(blocks_of(TEXT))
 INTRODUCED = {name for block in BLOCKS for name in block.variables}
 TO_RUN = [block for block in BLOCKS if not block.variables and not block.file]
 
@@ -174,6 +175,7 @@ def _topic_is_there(platform: Platform) -> None:
 
 
 def test_no_example_is_left_out_and_no_variable_comes_from_nowhere(terminal: Terminal) -> None:
+    assert len(BLOCKS) * 2 == len(re.findall(r"```|~~~", TEXT))
     assert {block.language for block in BLOCKS} <= RUNNERS.keys()
     assert Counter(block.heading for block in TO_RUN) == dict.fromkeys([TAIL, *EXAMPLES], 1)
     assert terminal.variables.keys() == INTRODUCED
