@@ -1,6 +1,7 @@
 """The runbook as the console shows it: the whole file, no mark of Markdown left over, nothing in it that acts."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,47 +12,39 @@ from pytest_django import Settings
 
 from ingest.alerts.kinds import Kind
 from ingest.console.runbook import runbook_of
-from ingest.console.runbook_text import Block, Piece, Section, anchor_of, pieces_of, sections_of
+from ingest.console.runbook_text import Section, anchor_of, sections_of
 
 FILE = Path(__file__).parents[3] / "docs" / "runbook.md"
-MARKS = re.compile(r"\*\*|`|\]\(|^\||^#|^\d+\. ")
+MARKS = re.compile(r"\*\*|`|\]\(|^\||^#|^\d+\. ", re.M)
 
 
 def sections() -> list[Section]:
     return sections_of(FILE.read_text())
 
 
-def lines_of(block: Block) -> list[str]:
-    lines = [*block.lines, *(cell for row in block.rows for cell in row)]
-    return ["".join(piece.text for piece in line) for line in lines]
+def text_of(section: Section) -> str:
+    return unescape(re.sub(r"<[^>]+>", "", section.html))
 
 
 def test_every_alert_has_a_section_under_its_name_with_steps() -> None:
     by_anchor = {section.anchor: section for section in sections()}
 
     for kind in Kind:
-        assert "steps" in [block.kind for block in by_anchor[kind].blocks], kind
+        assert '<ol class="fb-steps">' in by_anchor[kind].html, kind
 
 
 def test_no_mark_is_left_over_and_no_word_is_lost() -> None:
-    shown = [line for section in sections() for block in section.blocks for line in lines_of(block)]
+    shown = "\n".join(text_of(section) for section in sections())
 
-    assert [line for line in shown if MARKS.search(line)] == []
+    assert MARKS.findall(shown) == []
     words = re.findall(r"[A-Za-z_]{4,}", re.sub(r"\]\([^)]*\)", "]", FILE.read_text()))
-    text = " ".join([*shown, *(section.title for section in sections())])
+    text = " ".join([shown, *(section.title for section in sections())])
     assert [word for word in words if word not in text and word != "console"] == []  # of a fence's first line
 
 
 def test_every_link_within_the_page_leads_to_a_section() -> None:
     found = sections()
-    links = [
-        piece.to
-        for section in found
-        for block in section.blocks
-        for line in [*block.lines, *(cell for row in block.rows for cell in row)]
-        for piece in line
-        if piece.kind == "link"
-    ]
+    links = re.findall(r'href="([^"]*)"', "".join(section.html for section in found))
 
     assert len(links) > 20
     assert {link.removeprefix("#") for link in links} <= {section.anchor for section in found}
@@ -63,12 +56,11 @@ def test_a_heading_has_the_anchor_that_links_to_it_use() -> None:
 
 
 def test_a_link_to_another_file_is_its_text_and_what_looks_like_html_stays_text() -> None:
-    assert pieces_of("see [deploy.md](deploy.md#celery) <b>") == [
-        Piece("text", "see "),
-        Piece("text", "deploy.md"),
-        Piece("text", " <b>"),
-    ]
-    assert pieces_of("as [`topic_parked`](#topic_parked)")[-1] == Piece("link", "topic_parked", "#topic_parked")
+    (section,) = sections_of("# One\nsee [deploy.md](deploy.md#celery) <b>, as [`topic_parked`](#topic_parked)")
+
+    assert section.html.strip() == (
+        '<p>see deploy.md &lt;b&gt;, as <a href="#topic_parked"><code class="fb-code">topic_parked</code></a></p>'
+    )
 
 
 def test_an_alert_leads_to_the_settings_runbook_if_that_is_on_the_web(settings: Settings) -> None:
