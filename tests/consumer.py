@@ -1,7 +1,8 @@
 """An independent consumer: what Kafka holds, read with confluent-kafka alone and none of Forebay's code."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
@@ -65,6 +66,24 @@ def read_all(bootstrap: str, topic: str, *, deadline_s: float = 30.0) -> list[Re
         consumer.close()
     count = sum(high - low for low, high in marks)
     return read_records(bootstrap, topic, until=count, deadline_s=deadline_s)
+
+
+def event_id(record: Record) -> str:
+    """By which Forebay's events are told apart."""
+    return str(json.loads(record.value)["eventId"])
+
+
+def all_of(names: Iterable[str], name_of: Callable[[Record], str] = event_id, *, but: int = 0) -> Enough:
+    """Enough is when each of these is there, or all but so many. Each record is asked for its name once."""
+    missing, seen = set(names), 0
+
+    def enough(records: list[Record]) -> bool:
+        nonlocal seen
+        missing.difference_update(map(name_of, records[seen:]))
+        seen = len(records)
+        return len(missing) <= but
+
+    return enough
 
 
 def _at_least(count: int) -> Enough:

@@ -1,6 +1,5 @@
 """What the client's tests share: a real node that knows Acme, and the books of what was sent, accepted and stored."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from forebay_client import Client, Counters
-from tests.consumer import Enough, Record, read_all, read_records
+from tests.consumer import Enough, Record, all_of, event_id, read_all, read_records
 from tests.faults.conftest import admit_tenant
 from tests.node import Node
 
@@ -27,15 +26,7 @@ class Served(NamedTuple):
 
     def read(self, event_ids: Iterable[str]) -> list[Record]:
         """Everything that is stored, once these events are, or at the deadline."""
-        missing, seen = set(event_ids), 0
-
-        def all_there(records: list[Record]) -> bool:
-            nonlocal seen
-            missing.difference_update(event_id(record) for record in records[seen:])
-            seen = len(records)
-            return not missing
-
-        return self._read(all_there)
+        return self._read(all_of(event_ids))
 
     def read_count(self, count: int) -> list[Record]:
         """Everything that is stored, once there are so many, or at the deadline."""
@@ -114,10 +105,6 @@ class Books:
         ends = said.accepted + sum(said.rejected.values()) + sum(said.dropped.values())
         left = said.buffered_events + said.spool_events
         return len(self.sent) == said.taken and said.taken + said.recovered == ends + left
-
-
-def event_id(record: Record) -> str:
-    return str(json.loads(record.value)["eventId"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from forebay_client import AsyncClient, Event, ForebayHandler, Place, Rejected, Rejection, Result, correlated
-from tests.clients.conftest import Books, MakeClient, Serve, Served, event_id
-from tests.consumer import Record
+from tests.clients.conftest import Books, MakeClient, Serve, Served
+from tests.consumer import Record, event_id
 from tests.faults.conftest import wait_until_acknowledged
 
 

@@ -3,12 +3,11 @@
 The events are told apart by the ids of tests.faults.traffic, source and number.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.consumer import Record, read_all, read_records
+from tests.consumer import Record, all_of, event_id, read_all, read_records
 from tests.faults.accounts import Accounts, accounts_of
 from tests.faults.traffic import Sent
 from tests.node import Node
@@ -92,16 +91,8 @@ def tally(
 ) -> Tally:
     """Reads until every accepted event is there but the dead letters that the test expects, then asks the node and
     reads all there is until the two agree; prints the table."""
-    missing, seen = set(sent.accepted), 0
-
-    def all_there(records: list[Record]) -> bool:
-        nonlocal seen
-        missing.difference_update(event_id(record) for record in records[seen:])
-        seen = len(records)
-        return len(missing) <= dead_letters
-
-    if missing:
-        read_records(bootstrap, topic, until=all_there, deadline_s=deadline_s)
+    if sent.accepted:
+        read_records(bootstrap, topic, until=all_of(sent.accepted, but=dead_letters), deadline_s=deadline_s)
     records: list[Record] = []
 
     def delivered() -> int:
@@ -112,10 +103,6 @@ def tally(
     books = Tally(sent, records, said, heal_s)
     print(books)
     return books
-
-
-def event_id(record: Record) -> str:
-    return str(json.loads(record.value)["eventId"])
 
 
 def inversions(records: Sequence[Record]) -> int:

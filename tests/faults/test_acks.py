@@ -4,11 +4,11 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.consumer import read_all
+from tests.consumer import event_id, read_all
 from tests.faults.accounts import pending_events, seconds_until
 from tests.faults.brokers import BreakableKafka
 from tests.faults.conftest import ACK_TIMEOUT_S, IS_FULL, Serve, wait_until_acknowledged
-from tests.faults.tally import event_id, tally
+from tests.faults.tally import tally
 from tests.faults.traffic import Answer, Client, Sent, Traffic, event, ndjson
 from tests.node import Node
 

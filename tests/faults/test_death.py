@@ -5,9 +5,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.consumer import event_id
 from tests.faults.accounts import samples_of, seconds_until
 from tests.faults.conftest import Serve
-from tests.faults.tally import event_id, partitions_by_key, tally
+from tests.faults.tally import partitions_by_key, tally
 from tests.faults.traffic import Sent, Traffic
 from tests.node import Node
 from tests.programs import poll_until

@@ -11,8 +11,8 @@ from django.utils import timezone
 from ingest.dead_letters.selection import OPEN
 from ingest.models import DeadLetter, LetterStatus
 from tests.celery_programs import celery
-from tests.consumer import Record, create_topic, read_all
-from tests.faults.tally import event_id, inversions
+from tests.consumer import Record, create_topic, event_id, read_all
+from tests.faults.tally import inversions
 from tests.programs import poll_until
 from tests.unit.dead_letters.world import unsaved
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from forebay.local import kafka
-from tests.consumer import Record, read_all, read_records
+from tests.consumer import Record, event_id, read_all, read_records
 from tests.faults.conftest import admit_tenant
-from tests.faults.tally import event_id, inversions, partitions_by_key
+from tests.faults.tally import inversions, partitions_by_key
 from tests.faults.traffic import Client, event, ndjson
 from tests.node import Node
 from tests.services import KafkaServer

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.local.command import Command
-from tests.consumer import Record, read_all, read_records
+from tests.consumer import all_of, read_all, read_records
 from tests.faults.conftest import admit_tenant
 from tests.node import ROOT, Node
 from tests.programs import Program, poll_until
@@ -61,15 +61,8 @@ class Tails:
 
 def stored(bootstrap: str, topic: str, lines: Sequence[str]) -> list[dict[str, Any]]:
     """What Kafka holds once every line is there, and whatever lies behind it."""
-    missing, seen = set(lines), 0
-
-    def all_there(records: list[Record]) -> bool:
-        nonlocal seen
-        missing.difference_update(json.loads(record.value)["message"] for record in records[seen:])
-        seen = len(records)
-        return not missing
-
-    read_records(bootstrap, topic, until=all_there, deadline_s=DEADLINE_S)
+    there = all_of(lines, lambda record: str(json.loads(record.value)["message"]))
+    read_records(bootstrap, topic, until=there, deadline_s=DEADLINE_S)
     return [json.loads(record.value) for record in read_all(bootstrap, topic)]
 
 

@@ -70,7 +70,10 @@ def test_lines_of_a_rotated_file_go_before_those_of_its_successor(world: World) 
     assert world.sink.messages == numbered(*range(300))
 
 
-def test_a_file_that_was_renamed_while_nobody_read_is_read_on(world: World) -> None:
+@pytest.mark.parametrize("is_in_glob", [True, False], ids=["its new name is in a glob", "its new name is in none"])
+def test_a_file_that_was_renamed_while_nobody_read_is_read_on(world: World, is_in_glob: bool) -> None:
+    if not is_in_glob:
+        world.settings = {"paths": (world.log,)}
     world.lines(1)
     world.run_once()
 
@@ -80,18 +83,6 @@ def test_a_file_that_was_renamed_while_nobody_read_is_read_on(world: World) -> N
 
     assert sorted(world.settle()) == numbered(1, 2, 3)
     assert world.sink.copies == 0
-
-
-def test_even_when_its_new_name_is_in_no_glob(world: World) -> None:
-    world.settings = {"paths": (world.log,)}
-    world.lines(1)
-    world.run_once()
-
-    world.lines(2)
-    rename(world.log)
-    world.lines(3)
-
-    assert sorted(world.settle()) == numbered(1, 2, 3)
 
 
 def test_a_copied_and_truncated_file_is_not_sent_twice(world: World) -> None:
