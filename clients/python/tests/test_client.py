@@ -185,20 +185,28 @@ def test_over_the_buffers_bound_events_are_dropped_and_counted_and_the_caller_ne
     assert took_s < 30
 
 
-def test_a_refused_key_keeps_the_events_and_says_so_once(
-    stub: Stub, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(401, {"code": "revoked_key", "detail": "revoked"}), "revoked_key"),
+        (Answer(400, b"<html>400 Bad Request</html>"), "not_forebay"),
+    ],
+    ids=["by Forebay", "by a proxy"],
+)
+def test_whoever_turns_the_caller_away_loses_no_event_and_is_told_of_once(
+    stub: Stub, make_client: MakeClient, caplog: pytest.LogCaptureFixture, answer: Answer, said: str
 ) -> None:
-    stub.otherwise = Answer(401, {"code": "revoked_key", "detail": "revoked"})
+    stub.otherwise = answer
     client = make_client()
 
     with caplog.at_level(logging.WARNING, "forebay_client"):
         send_many(client, 3)
         stub.wait_for(1)
-        assert poll_until(lambda: "revoked_key" in caplog.text)
+        assert poll_until(lambda: said in caplog.text)
 
     assert not client.flush(0.1)
-    assert client.counters().buffered_events == 3
-    assert caplog.text.count("revoked_key") == 1
+    assert (client.counters().buffered_events, client.counters().rejected) == (3, {})
+    assert caplog.text.count(said) == 1
 
 
 # --- the end

@@ -112,7 +112,9 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int
 
 
 def _read(status: int, headers: Mapping[str, str], document: Mapping[str, Any], count: int) -> Outcome:
-    code = str(document.get("code", "")) or ("" if status < 300 else f"http_{status}")
+    named = document.get("code")
+    is_forebays = isinstance(named, str) and named != ""
+    code = str(named) if is_forebays else "" if status < 300 else f"http_{status}"
     detail = str(document.get("detail", ""))
     if status in (200, 202, 207) and "accepted" in document:
         return _settled(status, document, count)
@@ -125,6 +127,9 @@ def _read(status: int, headers: Mapping[str, str], document: Mapping[str, Any], 
         return Outcome(status, code or "not_forebay", detail, retry_after_s=REFUSED_WAIT_S)
     if status == 413 and count > 1:
         return Outcome(status, code, detail, is_to_be_split=True)
+    # Whoever stands in between refuses for reasons of its own, but for a size: that stays what it is.
+    if not is_forebays and status != 413:
+        return Outcome(status, "not_forebay", f"{status} without Forebay's code", retry_after_s=REFUSED_WAIT_S)
     rejected = dict.fromkeys(range(count), Rejection(code, detail)) | _rejections(document, count)
     return Outcome(status, code, detail, rejected=rejected)
 
