@@ -1,7 +1,8 @@
 """Events in memory between the application, which never waits, and the sender's threads: bounded in bytes.
 
-Any thread. The lock may be taken again by the thread that has it: a signal handler or a destructor may log. Whoever
-holds `changed` may call what says so; the others take it themselves.
+Any thread. Whoever holds `changed` may call what says so; the others take it themselves. The lock may be taken again by
+the thread that has it, in the middle of any method here: a signal handler or a destructor may log. So put() changes the
+queues and one sum, nothing else, and no other method changes that sum around a call.
 """
 
 from __future__ import annotations
@@ -54,10 +55,9 @@ class Buffer:
         self.plain: deque[bytes] = deque()
         self.tracked: deque[bytes] = deque()
         self.is_closed = False
-        self.bytes = self.events = 0
-        """Until they are settled: those on their way count."""
         self.settled = 0
         self._queued_bytes = 0
+        self._on_the_way_events = self._on_the_way_bytes = 0
         self._ready_at_s = 0.0
 
     def put(self, event: bytes) -> str:
@@ -66,29 +66,38 @@ class Buffer:
         with self._lock:
             if self.is_closed:
                 return "after_close"
-            if self.bytes + size > self._max_bytes:
+            if self._queued_bytes + self._on_the_way_bytes + size > self._max_bytes:
                 return "buffer_full"
             queue = self.plain if type(event) is bytes else self.tracked
-            queued_bytes = self._queued_bytes
-            if not queued_bytes:
+            is_first = not self.plain and not self.tracked
+            queue.append(event)
+            self._queued_bytes += size
+            if is_first:
                 self._ready_at_s = time.monotonic() + self.limits.linger_s
                 self.changed.notify_all()
-            queue.append(event)
-            self.events += 1
-            self.bytes += size
-            self._queued_bytes = queued_bytes + size
-            if queued_bytes < self._batch_bytes <= queued_bytes + size or len(queue) == self._batch_events:
+            queued_bytes = self._queued_bytes
+            if queued_bytes - size < self._batch_bytes <= queued_bytes or len(queue) == self._batch_events:
                 self.changed.notify_all()
         return ""
 
     @property
+    def events(self) -> int:
+        """Until they are settled: those on their way count."""
+        return len(self.plain) + len(self.tracked) + self._on_the_way_events
+
+    @property
+    def held_bytes(self) -> int:
+        """Of `events`, with Python's own share."""
+        return self._queued_bytes + self._on_the_way_bytes
+
+    @property
     def is_half_full(self) -> bool:
-        return 2 * self.bytes > self.limits.buffer_max_bytes
+        return 2 * self.held_bytes > self.limits.buffer_max_bytes
 
     def ready_in_s(self) -> float | None:
         """Holding `changed`: when a batch should leave; None when nothing is queued."""
         limits = self.limits
-        if not self._queued_bytes:
+        if not self.plain and not self.tracked:
             return None
         if self._queued_bytes >= limits.batch_max_bytes:
             return 0.0
@@ -103,7 +112,7 @@ class Buffer:
         while queue and len(events) < self.limits.batch_max_events and (not events or room >= len(queue[0])):
             room -= len(queue[0])
             events.append(queue.popleft())
-        self._queued_bytes -= _size(events)
+        self._took(len(events), _size(events))
         return events
 
     def take_all(self) -> list[bytes]:
@@ -111,20 +120,26 @@ class Buffer:
         events = [*self.plain, *self.tracked]
         self.plain.clear()
         self.tracked.clear()
-        self._queued_bytes = 0
+        self._took(len(events), _size(events))
         return events
 
     def put_back(self, events: list[bytes]) -> None:
         """Holding `changed`: what was taken from `plain` and could not go anywhere."""
         self.plain.extendleft(reversed(events))
-        self._queued_bytes += _size(events)
+        self._took(-len(events), -_size(events))
 
     def settle(self, events: list[bytes]) -> None:
         """Holding `changed`: they are answered, on the disk or given up."""
-        self.events -= len(events)
+        self._on_the_way_events -= len(events)
+        self._on_the_way_bytes -= _size(events)
         self.settled += len(events)
-        self.bytes -= _size(events)
         self.changed.notify_all()
+
+    def _took(self, count: int, size: int) -> None:
+        self._on_the_way_events += count
+        self._on_the_way_bytes += size
+        # Python 3.9 lets a signal handler run within a +=, which then undoes the handler's: empty queues begin anew.
+        self._queued_bytes = self._queued_bytes - size if self.plain or self.tracked else 0
 
 
 def _size(events: list[bytes]) -> int:
