@@ -184,11 +184,13 @@ class Sender:
 
     def _filled_in_s(self) -> float | None:
         """Holding `changed`: when the next batch may leave; None when there is nothing."""
-        if self._in_hand or self._spool_events():
+        if self._in_hand:
             return 0
+        stored_s = self._spooler.readable_in_s() if self._spooler is not None else None
         ready_s = self._buffer.ready_in_s()
-        is_urgent = self._hurrying or self._deadline_s is not None
-        return 0 if ready_s is not None and is_urgent else ready_s
+        if ready_s is not None and (self._hurrying or self._deadline_s is not None):
+            ready_s = 0
+        return min((wait_s for wait_s in (stored_s, ready_s) if wait_s is not None), default=None)
 
     def _spool_events(self) -> int:
         return self._spooler.spool.events if self._spooler is not None else 0
