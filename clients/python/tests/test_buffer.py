@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from types import FrameType
 from typing import Any, Callable
 
 import pytest
 
-from forebay_client.buffer import Buffer, Limits, Tracked
+from forebay_client.buffer import Buffer, Limits, Queue, Tracked
 from forebay_client.ledger import Ledger
+from forebay_client.load import Load
 
 
 def tracked(data: bytes) -> Tracked:
@@ -45,7 +45,7 @@ def interrupted(
     return left < 0
 
 
-def take_all(buffer: Buffer, queue: deque[bytes]) -> list[bytes]:
+def take_all(buffer: Buffer, queue: Queue) -> list[bytes]:
     taken: list[bytes] = []
     with buffer.changed:
         while queue:
@@ -88,6 +88,65 @@ def test_an_event_that_a_signal_handler_puts_is_in_every_sum(change: Callable[[B
         assert buffer.settled == 4 + (change is put)
         at_step += 1
     assert at_step > 20
+
+
+def test_what_is_settled_is_known_by_its_place_and_not_by_how_much_it_is() -> None:
+    buffer = Buffer(Limits(batch_max_events=2))
+    for at in range(3):
+        buffer.put(b"%d" % at)
+        buffer.put(tracked(b"%d" % at))
+
+    with buffer.changed:
+        mark = buffer.mark()
+        for _ in range(6):
+            buffer.put(b"later")
+        seen = []
+        for queue in (buffer.plain, buffer.plain, buffer.plain, buffer.tracked, buffer.tracked):
+            buffer.settle(buffer.take(queue))
+            seen.append(buffer.has_settled(mark))
+
+    assert seen == [False, False, False, False, True]
+
+
+def test_what_was_put_back_is_older_than_what_was_sent_meanwhile() -> None:
+    buffer = Buffer(Limits(batch_max_events=2))
+    for at in range(3):
+        buffer.put(b"%d" % at)
+
+    with buffer.changed:
+        mark = buffer.mark()
+        to_the_disk = buffer.take(buffer.plain)
+        for _ in range(4):
+            buffer.put(b"later")
+        buffer.settle(buffer.take(buffer.plain))
+        buffer.put_back(to_the_disk)
+        is_settled_before = buffer.has_settled(mark)
+        later = buffer.mark()
+        again = buffer.take(buffer.plain)
+        buffer.settle(again)
+
+    assert not is_settled_before
+    assert again == [b"0", b"1"]
+    assert (buffer.has_settled(mark), buffer.has_settled(later)) == (True, False)
+    assert take_all(buffer, buffer.plain) == [b"later"] * 3
+    assert buffer.has_settled(later)
+
+
+def test_a_batch_in_parts_is_settled_when_all_of_them_are() -> None:
+    buffer = Buffer(Limits())
+    for at in range(3):
+        buffer.put(b"%d" % at)
+
+    with buffer.changed:
+        mark = buffer.mark()
+        first, second = Load(buffer.take(buffer.plain)).halves()
+        assert first.in_memory is not None
+        assert second.in_memory is not None
+        buffer.settle(second.in_memory)
+        after_one = buffer.has_settled(mark)
+        buffer.settle(first.in_memory)
+
+    assert (after_one, buffer.has_settled(mark)) == (False, True)
 
 
 def test_an_event_that_a_signal_handler_loses_is_counted_beside_the_one_that_it_interrupts() -> None:

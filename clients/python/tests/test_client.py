@@ -209,6 +209,30 @@ def test_whoever_turns_the_caller_away_loses_no_event_and_is_told_of_once(
     assert caplog.text.count(said) == 1
 
 
+def test_flush_waits_for_the_events_before_it_and_not_for_as_many_others(stub: Stub, make_client: MakeClient) -> None:
+    all_put, flushed, was_flushed = threading.Event(), threading.Event(), list[bool]()
+
+    def answer(asked: Asked) -> Answer:
+        all_put.wait(60)
+        if asked.path.endswith("delivery=ack"):
+            send_many(client, 10, "later")
+            if len(asked.events) < 10:  # the last of those before: a flush that does not wait for them has its chance
+                was_flushed.append(flushed.wait(0.5))
+        return Answer()
+
+    stub.answer = answer
+    client, told = make_client(batch_max_events=10), list[Result]()
+    for at in range(25):
+        client.send_callback(Event(str(at)), told.append)
+    all_put.set()
+
+    assert client.flush(60)
+    flushed.set()
+
+    assert was_flushed == [False]
+    assert len(told) == 25
+
+
 # --- the end
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Callable
 
-from forebay_client.buffer import Buffer
+from forebay_client.buffer import Buffer, Taken
 from forebay_client.ledger import Ledger
 from forebay_client.spool import Batch, Spool
 
@@ -40,7 +40,7 @@ class Spooler:
         except RuntimeError:  # the interpreter is ending: the sender stores what is left itself
             pass
 
-    def store(self, events: list[bytes]) -> bool:
+    def store(self, events: Taken) -> bool:
         """Whether the events are on the disk now, and no longer in memory."""
         try:
             if not self.spool.append(events):
@@ -97,7 +97,7 @@ class Spooler:
                     buffer.changed.wait(buffer.limits.linger_s)
                 if buffer.is_closed:
                     return
-                events = buffer.take(buffer.plain) if self._is_to_spill() else []
+                events = buffer.take(buffer.plain) if self._is_to_spill() else None
             if events and not self.store(events):
                 with buffer.changed:
                     buffer.put_back(events)
