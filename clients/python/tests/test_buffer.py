@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from types import FrameType
 from typing import Any, Callable
 
@@ -130,6 +131,27 @@ def test_what_was_put_back_is_older_than_what_was_sent_meanwhile() -> None:
     assert (buffer.has_settled(mark), buffer.has_settled(later)) == (True, False)
     assert take_all(buffer, buffer.plain) == [b"later"] * 3
     assert buffer.has_settled(later)
+
+
+def test_what_is_put_back_wakes_whoever_found_nothing() -> None:
+    buffer, looked, woken = Buffer(Limits()), threading.Event(), list[bool]()
+    buffer.put(b"to the disk")
+    with buffer.changed:
+        to_the_disk = buffer.take(buffer.plain)
+
+    def wait() -> None:
+        with buffer.changed:
+            looked.set()
+            woken.append(buffer.changed.wait(5))
+
+    sender = threading.Thread(target=wait)
+    sender.start()
+    assert looked.wait(60)
+    with buffer.changed:  # it waits: else it would hold this
+        buffer.put_back(to_the_disk)
+    sender.join()
+
+    assert woken == [True]
 
 
 def test_a_batch_in_parts_is_settled_when_all_of_them_are() -> None:

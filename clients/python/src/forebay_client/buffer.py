@@ -164,6 +164,7 @@ class Buffer:
         self.plain.extendleft(reversed(events))
         self.plain.returned.appendleft((events.number, len(events)))
         self._took(-len(events), -_size(events))
+        self.changed.notify_all()
 
     def mark(self) -> tuple[int, int]:
         """Holding `changed`: stands for all that was put until now."""
