@@ -117,6 +117,15 @@ def test_413_is_split_until_one_event_is_left_which_is_rejected() -> None:
     assert one.rejected[0].code == "body_too_large"
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "incomplete_body"), (400, "malformed_compression"), (411, "length_required")]
+)
+def test_a_request_that_was_mangled_on_its_way_rejects_nothing(status: int, code: str) -> None:
+    outcome = read(status, {"code": code})
+
+    assert (outcome.rejected, outcome.code, outcome.retry_after_s) == ({}, code, REFUSED_WAIT_S)
+
+
 def test_413_of_whoever_stands_in_between_is_as_good_as_forebays() -> None:
     many, one = read(413, b"<html>", 2), read(413, b"<html>", 1)
 

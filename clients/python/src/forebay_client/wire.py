@@ -21,6 +21,10 @@ DELIVERIES = ("", "async", "ack", "fire_and_forget")
 _COMPRESSED_FROM_BYTES = 1024
 # Whoever turns away the caller, not the events, may let it in later: a key is renewed, a tenant resumed, a URL mended.
 _CALLER_REFUSED = frozenset({401, 403, 404, 405, 407})
+# What we send is whole: whoever changed it on its way may be mended, and the events are as good as they were.
+_MANGLED = frozenset(
+    {"empty_body", "incomplete_body", "length_required", "malformed_compression", "unsupported_encoding"}
+)
 REFUSED_WAIT_S = 30.0
 _LATER = frozenset({408, 425, 429})
 
@@ -123,7 +127,7 @@ def _read(status: int, headers: Mapping[str, str], document: Mapping[str, Any], 
     wait_s = _retry_after_s(headers.get("retry-after"))
     if status in _LATER or status >= 500 or wait_s is not None:
         return Outcome(status, code, detail, retry_after_s=wait_s or 0.0)
-    if status < 400 or status in _CALLER_REFUSED:
+    if status < 400 or status in _CALLER_REFUSED or code in _MANGLED:
         return Outcome(status, code or "not_forebay", detail, retry_after_s=REFUSED_WAIT_S)
     if status == 413 and count > 1:
         return Outcome(status, code, detail, is_to_be_split=True)
