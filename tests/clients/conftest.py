@@ -1,6 +1,7 @@
 """What the client's tests share: a real node that knows Acme, and the books of what was sent, accepted and stored."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -97,6 +98,11 @@ class Books:
     @property
     def duplicates(self) -> int:
         return len(self.records) - len(self.stored)
+
+    @property
+    def stored_twice(self) -> set[str]:
+        """Or more often."""
+        return {name for name, times in Counter(map(event_id, self.records)).items() if times > 1}
 
     @property
     def adds_up(self) -> bool:

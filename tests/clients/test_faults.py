@@ -65,11 +65,13 @@ def proxies() -> Iterator[list[Proxy]]:
 
 def test_a_server_that_is_killed_and_comes_back_gets_everything(serve: Serve, make_client: MakeClient) -> None:
     served = serve()
-    client = make_client(served)
+    # No living server is given up on: only the kill leaves a request without its answer.
+    client = make_client(served, timeout_s=ALL_SENT_WITHIN_S)
 
     with Application(client) as application:
         application.wait_for(500)
         served.node.kill()
+        sent_before_the_kill = set(application.sent)
         application.wait_for(1000)
         served.node.start()
         application.wait_for(500)
@@ -78,8 +80,8 @@ def test_a_server_that_is_killed_and_comes_back_gets_everything(serve: Serve, ma
     books = Books(application.sent, served.read(application.sent), client.counters())
     assert (books.lost, books.adds_up) == (set(), True)
     assert books.counters.retries > 0
-    # What the dead node had accepted and not noted as delivered, and what it had not answered.
-    assert books.duplicates <= 1000
+    # Twice is at most what the dead node had accepted and not noted as delivered, and what it had not answered.
+    assert books.stored_twice <= sent_before_the_kill
 
 
 def test_a_server_that_is_away_gets_everything_from_memory_and_disk(
@@ -170,6 +172,7 @@ def test_a_slow_and_breaking_network_slows_no_log_call_and_loses_nothing(
         proxy.heal()
         proxy.cut()
         application.wait_for(1500)
+        held = client.counters()
         proxy.heal()
     assert client.flush(ALL_SENT_WITHIN_S)
 
@@ -178,5 +181,5 @@ def test_a_slow_and_breaking_network_slows_no_log_call_and_loses_nothing(
     # The tenant's plan tells copies: what was sent again because its answer was lost is there once.
     assert (books.lost, books.duplicates, books.adds_up) == (set(), 0, True)
     assert books.counters.retries > 0
-    # A call that waited for the network would have waited for so long.
-    assert application.slowest_s < TIMEOUT_S
+    # Handed over while nothing passed: no call waited for the network.
+    assert held.buffered_events >= 1500

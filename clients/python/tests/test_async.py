@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable
 from typing import Any, Callable
 
 import pytest
-from stub import Answer, Stub
+from stub import Answer, Asked, Stub
 
 from forebay_client import AsyncClient, Event, Place, Rejected, Result, Unacknowledged
+from forebay_client.async_client import CONNECTIONS
 
 Use = Callable[[AsyncClient], Awaitable[None]]
 
@@ -107,6 +109,32 @@ def test_a_send_does_not_wait_longer_than_it_was_told(stub: Stub, run: Callable[
         assert time.monotonic() - began_s < 25
 
     run(use)
+
+
+def test_a_sends_time_runs_while_it_waits_for_a_connection_too(stub: Stub, run: Callable[..., None]) -> None:
+    released = threading.Event()
+
+    def answer(asked: Asked) -> Answer:
+        released.wait(60)
+        return Answer()
+
+    stub.answer = answer
+
+    async def use(client: AsyncClient) -> None:
+        holding = [asyncio.ensure_future(client.send(Event("holds a connection"))) for _ in range(CONNECTIONS)]
+        while len(stub.asked) < CONNECTIONS:
+            await asyncio.sleep(0.01)
+        try:
+            with pytest.raises(Unacknowledged, match="Timeout"):
+                await client.send(Event("waits for one"), timeout_s=0.2)
+            assert not any(task.done() for task in holding)
+        finally:
+            released.set()
+        assert {result.status for result in await asyncio.gather(*holding)} == {"Delivered"}
+
+    run(use)
+
+    assert {event["message"] for event in stub.events} == {"holds a connection"}
 
 
 def test_a_cancelled_send_leaves_no_answer_for_the_next(stub: Stub, run: Callable[..., None]) -> None:

@@ -185,20 +185,28 @@ def test_over_the_buffers_bound_events_are_dropped_and_counted_and_the_caller_ne
     assert took_s < 30
 
 
-def test_a_refused_key_keeps_the_events_and_says_so_once(
-    stub: Stub, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(401, {"code": "revoked_key", "detail": "revoked"}), "revoked_key"),
+        (Answer(400, b"<html>400 Bad Request</html>"), "not_forebay"),
+    ],
+    ids=["by Forebay", "by a proxy"],
+)
+def test_whoever_turns_the_caller_away_loses_no_event_and_is_told_of_once(
+    stub: Stub, make_client: MakeClient, caplog: pytest.LogCaptureFixture, answer: Answer, said: str
 ) -> None:
-    stub.otherwise = Answer(401, {"code": "revoked_key", "detail": "revoked"})
+    stub.otherwise = answer
     client = make_client()
 
     with caplog.at_level(logging.WARNING, "forebay_client"):
         send_many(client, 3)
         stub.wait_for(1)
-        assert poll_until(lambda: "revoked_key" in caplog.text)
+        assert poll_until(lambda: said in caplog.text)
 
     assert not client.flush(0.1)
-    assert client.counters().buffered_events == 3
-    assert caplog.text.count("revoked_key") == 1
+    assert (client.counters().buffered_events, client.counters().rejected) == (3, {})
+    assert caplog.text.count(said) == 1
 
 
 # --- the end
@@ -324,51 +332,7 @@ def test_many_threads_send_at_once(stub: Stub, make_client: MakeClient) -> None:
     assert len({result.event_id for result in results}) == 160
 
 
-# --- callbacks
-
-
-def test_each_callback_is_called_once_with_the_place(stub: Stub, make_client: MakeClient) -> None:
-    client, told = make_client(), list[Result]()
-    events = [Event(str(at)) for at in range(50)]
-
-    for event in events:
-        client.send_callback(event, told.append)
-        client.send_nowait(Event("beside it"))
-    counters = settled(client)
-
-    assert [result.event_id for result in told] == [event.event_id for event in events]
-    assert {(result.status, result.place.topic) for result in told if result.place} == {("Delivered", "t")}
-    assert counters.accepted == 100
-    asked = {asked.path.partition("?")[2]: asked for asked in stub.asked}
-    assert set(asked) == {"", "delivery=ack"}
-
-
-def test_a_callback_that_raises_stops_nothing(
-    stub: Stub, make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(result: Result) -> None:
-        raise RuntimeError(result.status)
-
-    client = make_client()
-
-    client.send_callback(Event("m"), fail)
-    client.send_nowait(Event("n"))
-    counters = settled(client)
-
-    assert (counters.accepted, counters.callback_errors) == (2, 1)
-    assert "a callback of the application failed" in caplog.text
-
-
-def test_a_callback_hears_of_what_is_dropped(stub: Stub, make_client: MakeClient) -> None:
-    stub.otherwise = REFUSED
-    client, told = make_client(buffer_max_bytes=2_000), list[Result]()
-
-    client.send_callback(Event("kept"), told.append)
-    client.send_callback(Event("x" * 5_000), told.append)
-    stub.wait_for(1)
-    client.close(0)
-
-    assert [(result.status, result.code) for result in told] == [("Dropped", "buffer_full"), ("Dropped", "closed")]
+# --- options
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,10 @@ from stub import REFUSED, Answer, Stub, poll_until
 from test_client import adds_up, send_many, settled
 
 from forebay_client import Event, Result
+from forebay_client.buffer import Buffer, Limits
+from forebay_client.ledger import Ledger
 from forebay_client.spool import Spool
+from forebay_client.spooler import Spooler
 
 SPOOL_BYTES = 1 << 20
 
@@ -145,6 +148,34 @@ def test_a_living_process_keeps_its_own(open_spool: OpenSpool) -> None:
     assert (while_it_lives, after_it) == (0, 10)
 
 
+def test_what_cannot_be_taken_over_now_is_left_for_the_next_process(open_spool: OpenSpool, tmp_path: Path) -> None:
+    written_by_a_process_that_is_killed(tmp_path, WRITE)
+    (note,) = tmp_path.rglob("*.sent")
+    aside = note.rename(tmp_path / "aside")
+    note.mkdir()  # reading it fails, as it does without a descriptor left
+    spool = open_spool()
+
+    recovered = spool.recover()
+    spool.close()
+    note.rmdir()
+    aside.rename(note)
+
+    assert recovered == 0
+    assert open_spool().recover() == 60
+
+
+def test_a_file_that_somebody_removed_when_it_was_answered_is_no_failure(open_spool: OpenSpool) -> None:
+    spool = open_spool()
+    spool.append(events(10))
+    batch = spool.read(10, 1 << 20)
+    assert batch is not None
+
+    batch.segment.path.unlink()
+    spool.answered(batch)
+
+    assert (spool.events, spool.bytes) == (0, 0)
+
+
 def test_a_disk_that_takes_only_a_part_gets_none(open_spool: OpenSpool, tmp_path: Path) -> None:
     code = """
 import os, resource
@@ -261,6 +292,45 @@ def test_a_directory_that_somebody_removed_loses_what_was_there_and_says_so(
     assert counters.dropped == {"spool_lost": 10}
     assert counters.accepted == 5
     assert counters.spool_errors > 0
+
+
+def test_a_file_that_cannot_be_read_for_a_while_loses_nothing(
+    stub: Stub, make_client: MakeClient, tmp_path: Path
+) -> None:
+    stub.otherwise = REFUSED
+    client = make_client(spool_dir=tmp_path)
+    sent = send_many(client, 10)
+    assert poll_until(lambda: client.counters().spool_events == 10)
+
+    (file,) = tmp_path.rglob("*.ndjson")
+    aside = file.rename(tmp_path / "aside")
+    file.mkdir()  # opening it fails, as it does without a descriptor left
+    stub.otherwise = Answer()
+    assert poll_until(lambda: client.counters().spool_errors > 0)
+    held = client.counters()
+    file.rmdir()
+    aside.rename(file)
+    counters = settled(client)
+
+    assert (held.spool_events, held.dropped) == (10, {})
+    assert (counters.accepted, counters.dropped) == (10, {})
+    assert list(dict.fromkeys(event["eventId"] for event in stub.events)) == sent
+
+
+def test_what_cannot_be_read_is_not_asked_for_at_once_again(open_spool: OpenSpool, tmp_path: Path) -> None:
+    spool, buffer = open_spool(), Buffer(Limits())
+    spooler = Spooler(spool, buffer, Ledger(buffer), lambda: True)
+    assert spool.append(events(10))
+    before_s = spooler.readable_in_s()
+    (file,) = tmp_path.rglob("*.ndjson")
+    file.unlink()
+    file.mkdir()
+
+    assert spooler.read() is None
+
+    assert before_s == 0
+    assert spooler.readable_in_s() == pytest.approx(1, abs=0.9)
+    assert spool.events == 10
 
 
 def test_a_disk_that_cannot_be_written_leaves_events_in_memory(

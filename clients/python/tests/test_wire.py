@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from forebay_client.wire import Outcome, Place, Rejection, encode_request, read_answer
+from forebay_client.wire import REFUSED_WAIT_S, Outcome, Place, Rejection, encode_request, read_answer
 
 
 def read(status: int, document: Any, count: int = 3, **headers: str) -> Outcome:
@@ -91,6 +91,16 @@ def test_a_refused_caller_keeps_its_events_and_waits_long(status: int) -> None:
     assert outcome.rejected == {}
 
 
+@pytest.mark.parametrize("page", [b"<html>", b"", b'{"code":400}', b'{"code":null}', b'{"error":"denied"}'])
+@pytest.mark.parametrize("status", [400, 409, 414, 421, 422, 431])
+def test_a_refusal_without_forebays_code_is_somebody_elses_and_rejects_nothing(status: int, page: bytes) -> None:
+    outcome = read(status, page)
+
+    assert (list(outcome.accepted), outcome.rejected, outcome.code) == ([], {}, "not_forebay")
+    assert outcome.retry_after_s == REFUSED_WAIT_S
+    assert str(status) in outcome.detail
+
+
 @pytest.mark.parametrize("page", [b"<html>log in first</html>", b"[]", b'{"accepted":1,"errors":[{}]}'])
 def test_a_200_that_is_not_forebays_accepts_nothing(page: bytes) -> None:
     outcome = read(200, page)
@@ -105,6 +115,22 @@ def test_413_is_split_until_one_event_is_left_which_is_rejected() -> None:
     assert many.is_to_be_split
     assert not one.is_to_be_split
     assert one.rejected[0].code == "body_too_large"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "incomplete_body"), (400, "malformed_compression"), (411, "length_required")]
+)
+def test_a_request_that_was_mangled_on_its_way_rejects_nothing(status: int, code: str) -> None:
+    outcome = read(status, {"code": code})
+
+    assert (outcome.rejected, outcome.code, outcome.retry_after_s) == ({}, code, REFUSED_WAIT_S)
+
+
+def test_413_of_whoever_stands_in_between_is_as_good_as_forebays() -> None:
+    many, one = read(413, b"<html>", 2), read(413, b"<html>", 1)
+
+    assert many.is_to_be_split
+    assert one.rejected[0].code == "http_413"
 
 
 def test_an_answer_that_was_not_kept_is_one_that_was_accepted() -> None:

@@ -11,10 +11,10 @@ from forebay_client.async_transport import AsyncTransport
 from forebay_client.client import BaseClient
 from forebay_client.events import Event
 from forebay_client.results import Callback, Result
-from forebay_client.wire import Outcome
+from forebay_client.wire import Outcome, no_answer
 
 # A worker of Forebay lets no more than a quarter of its 64 threads wait for one tenant's acknowledgements.
-_CONNECTIONS = 8
+CONNECTIONS = 8
 
 
 class AsyncClient(BaseClient):
@@ -50,7 +50,7 @@ class AsyncClient(BaseClient):
                     await asyncio.sleep(step.wait_s)
                     step = next(steps)
                 else:
-                    step = steps.send(await self._post(step))
+                    step = steps.send(await self._post_in_time(step))
         except StopIteration as done:
             results: list[Result] = done.value
             return results
@@ -65,14 +65,21 @@ class AsyncClient(BaseClient):
         if self._pool is not None:
             self._pool.close()
 
-    async def _post(self, post: Post) -> Outcome:
+    async def _post_in_time(self, post: Post) -> Outcome:
+        """Its time covers all of it: waiting for a connection that is free, connecting, the answer."""
+        try:
+            return await asyncio.wait_for(self._post(post.events), post.within_s)
+        except asyncio.TimeoutError as error:
+            return no_answer(error)
+
+    async def _post(self, events: Sequence[bytes]) -> Outcome:
         loop = asyncio.get_running_loop()
         if self._pool is None or self._pool.loop is not loop:
             self._pool = _Pool(loop)
         pool = self._pool
         async with pool.free:
             transport = pool.idle.pop() if pool.idle else AsyncTransport(**self._connection)
-            outcome = await transport.send(post.events, delivery="ack", within_s=post.within_s)
+            outcome = await transport.send(events, delivery="ack")
             pool.idle.append(transport)
         return outcome
 
@@ -82,7 +89,7 @@ class _Pool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.free = asyncio.Semaphore(_CONNECTIONS)
+        self.free = asyncio.Semaphore(CONNECTIONS)
         self.idle: list[AsyncTransport] = []
 
     def close(self) -> None:

@@ -23,19 +23,18 @@ class AsyncTransport(Endpoint):
 
     _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def send(self, events: Sequence[bytes], *, delivery: str = "", within_s: float | None = None) -> Outcome:
+    async def send(self, events: Sequence[bytes], *, delivery: str = "") -> Outcome:
         """Posts the events once, as Transport.send; raises nothing that a network or a server can cause."""
         request = self.request(events, delivery)
-        wait_s = self.timeout_s if within_s is None else min(within_s, self.timeout_s)
         is_reused = self._streams is not None
         try:
             try:
-                answer = await self._exchange(request, wait_s)
+                answer = await self._exchange(request)
             except _CLOSED_WHILE_IDLE:
                 if not is_reused:
                     raise
                 self.close()
-                answer = await self._exchange(request, wait_s)
+                answer = await self._exchange(request)
         except _BROKEN as error:
             self.close()
             return no_answer(error)
@@ -50,11 +49,11 @@ class AsyncTransport(Endpoint):
         if streams is not None:
             streams[1].close()
 
-    async def _exchange(self, request: Request, wait_s: float) -> Answer:
+    async def _exchange(self, request: Request) -> Answer:
         if self._streams is None:
-            self._streams = await asyncio.wait_for(self._connect(), min(wait_s, self.connect_timeout_s))
+            self._streams = await asyncio.wait_for(self._connect(), self.connect_timeout_s)
         reader, writer = self._streams
-        return await asyncio.wait_for(self._ask(reader, writer, request), wait_s)
+        return await asyncio.wait_for(self._ask(reader, writer, request), self.timeout_s)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         tls = (self.ssl_context or ssl.create_default_context()) if self.is_tls else None

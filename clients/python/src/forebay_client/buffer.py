@@ -1,7 +1,8 @@
 """Events in memory between the application, which never waits, and the sender's threads: bounded in bytes.
 
-Any thread. The lock may be taken again by the thread that has it: a signal handler or a destructor may log. Whoever
-holds `changed` may call what says so; the others take it themselves.
+Any thread. Whoever holds `changed` may call what says so; the others take it themselves. The lock may be taken again by
+the thread that has it, in the middle of any method here: a signal handler or a destructor may log. So put() changes the
+queues and one sum, nothing else, and no other method changes that sum around a call.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from forebay_client.results import Callback
@@ -28,6 +30,36 @@ class Tracked(bytes):
         tracked = cls(data)
         tracked.event_id, tracked.callback = event_id, callback
         return tracked
+
+
+class Taken(list[bytes]):
+    """Events that left their queue together, numbered as the first of them is; a part of them keeps that number."""
+
+    def __init__(self, events: Iterable[bytes], number: int) -> None:
+        super().__init__(events)
+        self.number = number
+
+
+class Queue(deque[bytes]):
+    """Events of one kind in the order of their puts, which numbers them, and which of those taken are not settled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next_number = 0
+        """Of the first here that was never taken."""
+        self.returned: deque[tuple[int, int]] = deque()
+        """Number and length of each batch at the front that was taken before."""
+        self.unsettled: dict[int, int] = {}
+        """How many events of which batch."""
+
+    @property
+    def end(self) -> int:
+        """The number of the next put."""
+        return self.next_number + len(self) - sum(count for _, count in self.returned)
+
+    @property
+    def first_unsettled(self) -> int:
+        return min(self.unsettled, default=self.next_number)
 
 
 class Limits(NamedTuple):
@@ -51,13 +83,11 @@ class Buffer:
         self.limits = limits
         # Its own, and not the tuple's: put() is what the application pays for.
         self._max_bytes, self._batch_events, self._batch_bytes = limits[:3]
-        self.plain: deque[bytes] = deque()
-        self.tracked: deque[bytes] = deque()
+        self.plain, self.tracked = Queue(), Queue()
         self.is_closed = False
-        self.bytes = self.events = 0
-        """Until they are settled: those on their way count."""
         self.settled = 0
         self._queued_bytes = 0
+        self._on_the_way_events = self._on_the_way_bytes = 0
         self._ready_at_s = 0.0
 
     def put(self, event: bytes) -> str:
@@ -66,29 +96,38 @@ class Buffer:
         with self._lock:
             if self.is_closed:
                 return "after_close"
-            if self.bytes + size > self._max_bytes:
+            if self._queued_bytes + self._on_the_way_bytes + size > self._max_bytes:
                 return "buffer_full"
             queue = self.plain if type(event) is bytes else self.tracked
-            queued_bytes = self._queued_bytes
-            if not queued_bytes:
+            is_first = not self.plain and not self.tracked
+            queue.append(event)
+            self._queued_bytes += size
+            if is_first:
                 self._ready_at_s = time.monotonic() + self.limits.linger_s
                 self.changed.notify_all()
-            queue.append(event)
-            self.events += 1
-            self.bytes += size
-            self._queued_bytes = queued_bytes + size
-            if queued_bytes < self._batch_bytes <= queued_bytes + size or len(queue) == self._batch_events:
+            queued_bytes = self._queued_bytes
+            if queued_bytes - size < self._batch_bytes <= queued_bytes or len(queue) == self._batch_events:
                 self.changed.notify_all()
         return ""
 
     @property
+    def events(self) -> int:
+        """Until they are settled: those on their way count."""
+        return len(self.plain) + len(self.tracked) + self._on_the_way_events
+
+    @property
+    def held_bytes(self) -> int:
+        """Of `events`, with Python's own share."""
+        return self._queued_bytes + self._on_the_way_bytes
+
+    @property
     def is_half_full(self) -> bool:
-        return 2 * self.bytes > self.limits.buffer_max_bytes
+        return 2 * self.held_bytes > self.limits.buffer_max_bytes
 
     def ready_in_s(self) -> float | None:
         """Holding `changed`: when a batch should leave; None when nothing is queued."""
         limits = self.limits
-        if not self._queued_bytes:
+        if not self.plain and not self.tracked:
             return None
         if self._queued_bytes >= limits.batch_max_bytes:
             return 0.0
@@ -96,35 +135,61 @@ class Buffer:
             return 0.0
         return max(0.0, self._ready_at_s - time.monotonic())
 
-    def take(self, queue: deque[bytes]) -> list[bytes]:
+    def take(self, queue: Queue) -> Taken:
         """Holding `changed`: the next batch of one of the queues; its events count until they are settled."""
-        events: list[bytes] = []
-        room = self.limits.batch_max_bytes
-        while queue and len(events) < self.limits.batch_max_events and (not events or room >= len(queue[0])):
+        is_again = bool(queue.returned)
+        number, most_events = (
+            queue.returned.popleft() if is_again else (queue.next_number, self.limits.batch_max_events)
+        )
+        events, room = Taken((), number), self.limits.batch_max_bytes
+        while queue and len(events) < most_events and (not events or room >= len(queue[0])):
             room -= len(queue[0])
             events.append(queue.popleft())
-        self._queued_bytes -= _size(events)
+        if events and not is_again:
+            queue.unsettled[number] = len(events)
+            queue.next_number += len(events)
+        self._took(len(events), _size(events))
         return events
 
-    def take_all(self) -> list[bytes]:
-        """Holding `changed`."""
-        events = [*self.plain, *self.tracked]
-        self.plain.clear()
-        self.tracked.clear()
-        self._queued_bytes = 0
-        return events
+    def take_all(self) -> list[Taken]:
+        """Holding `changed`: in batches."""
+        taken = []
+        for queue in (self.plain, self.tracked):
+            while queue:
+                taken.append(self.take(queue))
+        return taken
 
-    def put_back(self, events: list[bytes]) -> None:
+    def put_back(self, events: Taken) -> None:
         """Holding `changed`: what was taken from `plain` and could not go anywhere."""
         self.plain.extendleft(reversed(events))
-        self._queued_bytes += _size(events)
-
-    def settle(self, events: list[bytes]) -> None:
-        """Holding `changed`: they are answered, on the disk or given up."""
-        self.events -= len(events)
-        self.settled += len(events)
-        self.bytes -= _size(events)
+        self.plain.returned.appendleft((events.number, len(events)))
+        self._took(-len(events), -_size(events))
         self.changed.notify_all()
+
+    def mark(self) -> tuple[int, int]:
+        """Holding `changed`: stands for all that was put until now."""
+        return self.plain.end, self.tracked.end
+
+    def has_settled(self, mark: tuple[int, int]) -> bool:
+        """Holding `changed`: whether nothing before the mark is waiting or on its way."""
+        return self.plain.first_unsettled >= mark[0] and self.tracked.first_unsettled >= mark[1]
+
+    def settle(self, events: Taken) -> None:
+        """Holding `changed`: they are answered, on the disk or given up."""
+        unsettled = (self.tracked if isinstance(events[0], Tracked) else self.plain).unsettled
+        unsettled[events.number] -= len(events)
+        if not unsettled[events.number]:
+            del unsettled[events.number]
+        self._on_the_way_events -= len(events)
+        self._on_the_way_bytes -= _size(events)
+        self.settled += len(events)
+        self.changed.notify_all()
+
+    def _took(self, count: int, size: int) -> None:
+        self._on_the_way_events += count
+        self._on_the_way_bytes += size
+        # Python 3.9 lets a signal handler run within a +=, which then undoes the handler's: empty queues begin anew.
+        self._queued_bytes = self._queued_bytes - size if self.plain or self.tracked else 0
 
 
 def _size(events: list[bytes]) -> int:

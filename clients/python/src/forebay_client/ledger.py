@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from forebay_client.buffer import Buffer
 from forebay_client.results import Counters
@@ -16,9 +16,10 @@ class Ledger:
     def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer
         self._turned_away = 0
-        self._counts: Counter[str] = Counter()
+        # No Counter for these: for a new key it runs code of Python, where a signal handler may log and count.
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._dropped: defaultdict[str, int] = defaultdict(int)
         self._rejected: Counter[str] = Counter()
-        self._dropped: Counter[str] = Counter()
 
     def turned_away(self, reason: str) -> None:
         """An event that never came into the buffer."""
@@ -38,7 +39,8 @@ class Ledger:
     def count(self, **more: int) -> None:
         """By the names of Counters."""
         with self._buffer.changed:
-            self._counts.update(more)
+            for name, events in more.items():
+                self._counts[name] += events
 
     def snapshot(self, spool: Spool | None) -> Counters:
         buffer, counts = self._buffer, self._counts
@@ -50,7 +52,7 @@ class Ledger:
                 rejected=dict(self._rejected),
                 dropped=dict(self._dropped),
                 buffered_events=buffer.events,
-                buffered_bytes=buffer.bytes,
+                buffered_bytes=buffer.held_bytes,
                 spooled=counts["spooled"],
                 spool_events=spool.events if spool else 0,
                 spool_bytes=spool.bytes if spool else 0,

@@ -70,7 +70,7 @@ class Counters:
     rejected: Mapping[str, int] = field(default_factory=dict)
     """By Forebay's error code."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """By reason: buffer_full; closed: unsent at the end; after_close; unencodable; spool_lost: the disk lost them."""
+    """By reason: buffer_full; closed: unsent at the end; after_close; unencodable; spool_lost: their file is gone."""
     buffered_events: int = 0
     """In memory now, those on their way among them."""
     buffered_bytes: int = 0

@@ -18,7 +18,7 @@ from collections import deque
 from typing import Callable
 
 from forebay_client.backoff import Backoff
-from forebay_client.buffer import Buffer, Limits, Tracked
+from forebay_client.buffer import Buffer, Limits, Taken, Tracked
 from forebay_client.ledger import Ledger
 from forebay_client.load import Load
 from forebay_client.results import Counters, Result, result_of
@@ -89,11 +89,11 @@ class Sender:
         """Whether all that was put before is answered or given up, and the spool is empty, within the time."""
         buffer = self._buffer
         with buffer.changed:
-            goal = buffer.settled + buffer.events
+            mark = buffer.mark()
             self._hurrying += 1
             buffer.changed.notify_all()
             try:
-                return buffer.changed.wait_for(lambda: buffer.settled >= goal and not self._spool_events(), timeout_s)
+                return buffer.changed.wait_for(lambda: buffer.has_settled(mark) and not self._spool_events(), timeout_s)
             finally:
                 self._hurrying -= 1
 
@@ -184,11 +184,13 @@ class Sender:
 
     def _filled_in_s(self) -> float | None:
         """Holding `changed`: when the next batch may leave; None when there is nothing."""
-        if self._in_hand or self._spool_events():
+        if self._in_hand:
             return 0
+        stored_s = self._spooler.readable_in_s() if self._spooler is not None else None
         ready_s = self._buffer.ready_in_s()
-        is_urgent = self._hurrying or self._deadline_s is not None
-        return 0 if ready_s is not None and is_urgent else ready_s
+        if ready_s is not None and (self._hurrying or self._deadline_s is not None):
+            ready_s = 0
+        return min((wait_s for wait_s in (stored_s, ready_s) if wait_s is not None), default=None)
 
     def _spool_events(self) -> int:
         return self._spooler.spool.events if self._spooler is not None else 0
@@ -219,11 +221,12 @@ class Sender:
     def _wait_for_the_server(self, load: Load, outcome: Outcome) -> None:
         self._not_before_s = time.monotonic() + self._backoff.wait_s(outcome.retry_after_s or 0.0)
         self._note(outcome)
-        if self._spooler is None or load.stored is not None or load.is_tracked:
+        events = load.in_memory
+        if self._spooler is None or events is None or load.is_tracked:
             return
         with self._buffer.changed:
             is_ours = self._let_go(load)
-        if is_ours and not self._spooler.store(load.events):
+        if is_ours and not self._spooler.store(events):
             with self._buffer.changed:
                 self._in_hand.appendleft(load)
 
@@ -235,7 +238,8 @@ class Sender:
         self._tell_results(load, outcome)
         with self._buffer.changed:
             self._ledger.answered(outcome)
-            self._buffer.settle(load.in_memory)
+            if load.in_memory is not None:
+                self._buffer.settle(load.in_memory)
         if load.stored is not None and self._spooler is not None:
             self._spooler.answered(load.stored)
 
@@ -264,14 +268,15 @@ class Sender:
         if self._spooler is not None:
             self._spooler.join()
         with self._buffer.changed:
-            left = [event for load in self._in_hand for event in load.in_memory] + self._buffer.take_all()
+            in_hand = [load.in_memory for load in self._in_hand if load.in_memory is not None]
+            left = in_hand + self._buffer.take_all()
             self._in_hand.clear()
-        for at in range(0, len(left), self.limits.batch_max_events):
-            self._give_up(left[at : at + self.limits.batch_max_events])
+        for events in left:
+            self._give_up(events)
         if self._spooler is not None:
             self._spooler.spool.close()
 
-    def _give_up(self, events: list[bytes]) -> None:
+    def _give_up(self, events: Taken) -> None:
         if self._spooler is not None and self._spooler.store(events):
             self._tell_all(events, "Spooled")
             return

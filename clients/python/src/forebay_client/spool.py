@@ -49,7 +49,7 @@ class Segment:
         return self.path.with_suffix(".sent")
 
     def load(self) -> None:
-        """Of a file that another process wrote: what is whole and not answered."""
+        """Of a file that another process wrote: what is whole and not answered. Raises OSError, and changes no file."""
         content = self.path.read_bytes()
         self.size = content.rfind(b"\n") + 1
         try:
@@ -65,7 +65,7 @@ class Segment:
 
     def unlink(self) -> None:
         # In this order: a note without its file is nothing, a file without its note would be sent again.
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
         self.sent_path.unlink(missing_ok=True)
 
 
@@ -216,17 +216,17 @@ class Spool:
 
     def _take_over(self, old: Segment) -> None:
         """Moved before what this process appends: it is older."""
-        segment = Segment(self._next_path())
-        if old.sent_path.exists():
-            old.sent_path.replace(segment.sent_path)
-        old.path.replace(segment.path)
-        segment.load()
-        if not segment.waiting:
-            segment.unlink()
+        old.load()  # before it is moved: among our own files, one that we do not know of would be lost
+        if not old.waiting:
+            old.unlink()
             return
-        self._segments.append(segment)
-        self.bytes += segment.size - segment.sent
-        self.events += segment.waiting
+        path = self._next_path()
+        if old.sent_path.exists():
+            old.sent_path.replace(path.with_suffix(".sent"))
+        old.path = old.path.replace(path)
+        self._segments.append(old)
+        self.bytes += old.size - old.sent
+        self.events += old.waiting
 
 
 def _write(file: BinaryIO, content: bytes, size: int) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Callable
 
-from forebay_client.buffer import Buffer
+from forebay_client.buffer import Buffer, Taken
 from forebay_client.ledger import Ledger
 from forebay_client.spool import Batch, Spool
 
@@ -25,6 +26,7 @@ class Spooler:
     def __init__(self, disk: Spool, buffer: Buffer, ledger: Ledger, is_failing: Callable[[], bool]) -> None:
         self.spool = disk
         self._buffer, self._ledger, self._is_failing = buffer, ledger, is_failing
+        self._not_before_s = 0.0
         self._thread = threading.Thread(target=self._spill_for_ever, name="forebay-spooler", daemon=True)
 
     def start(self) -> None:
@@ -38,7 +40,7 @@ class Spooler:
         except RuntimeError:  # the interpreter is ending: the sender stores what is left itself
             pass
 
-    def store(self, events: list[bytes]) -> bool:
+    def store(self, events: Taken) -> bool:
         """Whether the events are on the disk now, and no longer in memory."""
         try:
             if not self.spool.append(events):
@@ -51,18 +53,27 @@ class Spooler:
             self._buffer.settle(events)
         return True
 
+    def readable_in_s(self) -> float | None:
+        """When the oldest that is there may be read; None when there is nothing."""
+        return max(0.0, self._not_before_s - time.monotonic()) if self.spool.events else None
+
     def read(self) -> Batch | None:
-        """The oldest that is there; None if there is nothing or it cannot be read, which is counted."""
+        """The oldest that is there; None if there is nothing or it cannot be read now, which is counted."""
         limits = self._buffer.limits
+        if self.readable_in_s() != 0:
+            return None
         try:
-            return self.spool.read(limits.batch_max_events, limits.batch_max_bytes) if self.spool.events else None
-        except OSError as error:
+            return self.spool.read(limits.batch_max_events, limits.batch_max_bytes)
+        except FileNotFoundError as error:  # somebody removed it
             self._failed("read", error)
             lost = self.spool.forget_first()
             with self._buffer.changed:
                 self._ledger.dropped("spool_lost", lost)
                 self._buffer.changed.notify_all()
-            return None
+        except OSError as error:  # no descriptor or no memory is left, or the disk fails: all of that may pass
+            self._failed("read", error)
+            self._not_before_s = time.monotonic() + _AFTER_AN_ERROR_S
+        return None
 
     def answered(self, batch: Batch) -> None:
         try:
@@ -86,7 +97,7 @@ class Spooler:
                     buffer.changed.wait(buffer.limits.linger_s)
                 if buffer.is_closed:
                     return
-                events = buffer.take(buffer.plain) if self._is_to_spill() else []
+                events = buffer.take(buffer.plain) if self._is_to_spill() else None
             if events and not self.store(events):
                 with buffer.changed:
                     buffer.put_back(events)

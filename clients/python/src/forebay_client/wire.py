@@ -21,6 +21,10 @@ DELIVERIES = ("", "async", "ack", "fire_and_forget")
 _COMPRESSED_FROM_BYTES = 1024
 # Whoever turns away the caller, not the events, may let it in later: a key is renewed, a tenant resumed, a URL mended.
 _CALLER_REFUSED = frozenset({401, 403, 404, 405, 407})
+# What we send is whole: whoever changed it on its way may be mended, and the events are as good as they were.
+_MANGLED = frozenset(
+    {"empty_body", "incomplete_body", "length_required", "malformed_compression", "unsupported_encoding"}
+)
 REFUSED_WAIT_S = 30.0
 _LATER = frozenset({408, 425, 429})
 
@@ -112,7 +116,9 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, count: int
 
 
 def _read(status: int, headers: Mapping[str, str], document: Mapping[str, Any], count: int) -> Outcome:
-    code = str(document.get("code", "")) or ("" if status < 300 else f"http_{status}")
+    named = document.get("code")
+    is_forebays = isinstance(named, str) and named != ""
+    code = str(named) if is_forebays else "" if status < 300 else f"http_{status}"
     detail = str(document.get("detail", ""))
     if status in (200, 202, 207) and "accepted" in document:
         return _settled(status, document, count)
@@ -121,10 +127,13 @@ def _read(status: int, headers: Mapping[str, str], document: Mapping[str, Any], 
     wait_s = _retry_after_s(headers.get("retry-after"))
     if status in _LATER or status >= 500 or wait_s is not None:
         return Outcome(status, code, detail, retry_after_s=wait_s or 0.0)
-    if status < 400 or status in _CALLER_REFUSED:
+    if status < 400 or status in _CALLER_REFUSED or code in _MANGLED:
         return Outcome(status, code or "not_forebay", detail, retry_after_s=REFUSED_WAIT_S)
     if status == 413 and count > 1:
         return Outcome(status, code, detail, is_to_be_split=True)
+    # Whoever stands in between refuses for reasons of its own, but for a size: that stays what it is.
+    if not is_forebays and status != 413:
+        return Outcome(status, "not_forebay", f"{status} without Forebay's code", retry_after_s=REFUSED_WAIT_S)
     rejected = dict.fromkeys(range(count), Rejection(code, detail)) | _rejections(document, count)
     return Outcome(status, code, detail, rejected=rejected)
 
