@@ -242,13 +242,15 @@ class Listener:
         for server in self._servers:
             server.close()
         self._connections.end_all(StreamEnded("go_elsewhere", "This process is going away; another will answer"))
-        for udp in self._udp:
-            await udp.stop()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=settings.FOREBAY_LISTEN_DRAIN_TIMEOUT_S)
+        udp_ports, self._udp = self._udp, []
+        ending = self._tasks | {asyncio.create_task(udp.stop()) for udp in udp_ports}
+        if ending:
+            _, late = await asyncio.wait(ending, timeout=settings.FOREBAY_LISTEN_DRAIN_TIMEOUT_S)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            for failed in await asyncio.gather(*ending, return_exceptions=True):
+                if isinstance(failed, Exception):
+                    log.error("draining failed", exc_info=failed)
         self._losses.say()
 
 
