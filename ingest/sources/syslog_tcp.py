@@ -4,6 +4,7 @@ Sources; the loop's thread, one task a connection. There is no answer: what is r
 """
 
 import asyncio
+import logging
 import ssl
 from typing import Final
 
@@ -19,6 +20,8 @@ from ingest.sources.syslog_senders import Owned, Port, Received, Senders, certif
 from ingest.sources.taking import Taken, Taker
 from ingest.sources.wire import Wire
 from ingest.worker import Worker
+
+log = logging.getLogger(__name__)
 
 TLS_HANDSHAKE_S: Final = 10.0
 REST_S: Final = 0.2
@@ -116,6 +119,9 @@ class SyslogConnection(Interruptible):
         except StreamEnded as ending:
             self._lost(ending.code, len(owned.window.documents) - taken.events)
             raise
+        except Exception:
+            log.exception("a window of syslog failed")
+            self._lost("internal_error", len(owned.window.documents) - taken.events)
 
     async def _tell_nobody(self, refused: Refused) -> None:
         """The metric says it."""

@@ -1,17 +1,22 @@
 """Syslog as its senders meet it, on one worker in this process: floods, defects, who waits, and what is counted."""
 
+import asyncio
 import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from forebay.local.ports import free_port
+from ingest.dataplane.event import Decoded
 from ingest.dataplane.segments import Record
+from ingest.sources.syslog_senders import Received, Senders
 from ingest.worker import Worker
 from tests.contract.cast import KEYS
 from tests.contract.test_streams import DEADLINE_S, listening
@@ -82,3 +87,52 @@ def test_what_has_come_over_udp_before_the_end_is_taken_in(
         send_udp(udp, *(b"<14>end: %d" % number for number in range(50)))
 
     assert messages_in(new_records()) == [str(number) for number in range(50)]
+
+
+@pytest.fixture
+def defective(node: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that syslog cannot understand a message with a time by."""
+    nonsense: Any = None
+    monkeypatch.setattr(node, "event_limits", replace(node.event_limits, timestamp_max_age_s=nonsense))
+
+
+@pytest.mark.usefixtures("defective")
+def test_a_defect_that_a_datagram_meets_costs_that_one_alone(
+    node: Worker, new_records: Callable[[], list[Record]], caplog: pytest.LogCaptureFixture
+) -> None:
+    udp, before = free_port(), lost("udp", "internal_error")
+    with listening(node, FOREBAY_SYSLOG_UDP=[f"{udp}=acme"]):
+        send_udp(udp, b"<14>defect: beside it", b"<14>2030-01-01T00:00:00Z host defect: the defect")
+        assert poll_until(lambda: lost("udp", "internal_error") == before + 1, DEADLINE_S)
+        send_udp(udp, b"<14>defect: after it")
+        assert poll_until(lambda: messages_in(new_records()) == ["beside it", "after it"], DEADLINE_S)
+
+    assert "a syslog message failed" in caplog.text
+
+
+@pytest.mark.usefixtures("defective")
+def test_a_defect_that_a_message_meets_does_not_cost_its_connection(
+    node: Worker, new_records: Callable[[], list[Record]]
+) -> None:
+    tcp, before = free_port(), lost("tcp", "internal_error")
+    with (
+        listening(node, FOREBAY_SYSLOG_TCP=[f"{tcp}=acme"]),
+        socket.create_connection(("127.0.0.1", tcp), DEADLINE_S) as sender,
+    ):
+        sender.sendall(b"<14>defect: beside it\n<14>2030-01-01T00:00:00Z host defect: the defect\n")
+        assert poll_until(lambda: lost("tcp", "internal_error") == before + 1, DEADLINE_S)
+        sender.sendall(b"<14>defect: after it\n")
+        assert poll_until(lambda: messages_in(new_records()) == ["beside it", "after it"], DEADLINE_S)
+
+
+def test_a_defect_in_taking_a_window_in_costs_that_window_alone(node: Worker) -> None:
+    reasons: list[tuple[str, int]] = []
+    senders = Senders(node, node.event_limits, lambda *told: reasons.append(told), waits=False)
+    (owned,) = senders.sort([Received(b"<14>defect: x", "192.0.2.1")] * 3, "acme")
+
+    def decode(documents: Sequence[bytes], first: int) -> Decoded:
+        raise ValueError("a defect")
+
+    asyncio.run(senders.offer(owned._replace(window=owned.window._replace(decode=decode))))
+
+    assert reasons == [("internal_error", 3)]
