@@ -6,6 +6,7 @@ Sources; the loop's thread, one task a connection. There is no answer: what is r
 import asyncio
 import logging
 import ssl
+from collections import deque
 from typing import Final
 
 from django.conf import settings
@@ -72,6 +73,7 @@ class SyslogConnection(Interruptible):
         self._tenant = named or port.tenant
         self._splitter = SyslogSplitter(settings.FOREBAY_SYSLOG_MESSAGE_MAX_BYTES)
         self._gathering = Gathering(self, self._wire.receive, self._splitter, shared.pace, shared.large, self.owner)
+        self._waiting: deque[Owned] = deque()  # of the present window
         self._senders = Senders(shared.node, shared.node.event_limits, self._lost, waits=True)
         self._taker = Taker(shared.node, self, self._tell_nobody, journal_ratio=settings.FOREBAY_LISTEN_JOURNAL_RATIO)
 
@@ -84,8 +86,9 @@ class SyslogConnection(Interruptible):
         """Until the sender closes it, or its end is asked for."""
         try:
             while messages := await self._gathering.window():
-                for owned in self._sorted(messages):
-                    await self._take(owned)
+                self._waiting.extend(self._sorted(messages))
+                while self._waiting:
+                    await self._take(self._waiting.popleft())
                 await asyncio.sleep(0)
         except StreamEnded:
             await self._take_rest()
@@ -93,6 +96,9 @@ class SyslogConnection(Interruptible):
         finally:
             self._gathering.close()
             self._lost("broken_off", bool(self._splitter.partial_bytes))
+            # Nothing, unless there was no time for the rest.
+            waiting = sum(len(owned.window.documents) for owned in self._waiting)
+            self._lost("go_elsewhere", waiting + len(self._splitter.ready))
 
     def _sorted(self, messages: list[bytes]) -> list[Owned]:
         return self._senders.sort([Received(message, self._address) for message in messages], self._tenant)
@@ -105,10 +111,14 @@ class SyslogConnection(Interruptible):
                     self._splitter.feed(piece)
         except (TimeoutError, StreamEnded):
             pass  # that was all
-        ready = self._splitter.ready
-        while messages := ready.take(self._shared.pace.window_events, WINDOW_BYTES):
-            for owned in self._sorted(messages):
-                await self._senders.offer(owned)
+        await self._offer_waiting()
+        while messages := self._splitter.ready.take(self._shared.pace.window_events, WINDOW_BYTES):
+            self._waiting.extend(self._sorted(messages))
+            await self._offer_waiting()
+
+    async def _offer_waiting(self) -> None:
+        while self._waiting:
+            await self._senders.offer(self._waiting.popleft())
 
     async def _take(self, owned: Owned) -> None:
         taken = Taken()

@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from ingest.dataplane.event import Decoded
 from ingest.dataplane.segments import Record
 from ingest.sources.syslog_senders import Received, Senders
 from ingest.worker import Worker
-from tests.contract.cast import KEYS
+from tests.contract.cast import BOLTS_EVENTS_A_DAY, KEYS
 from tests.contract.test_streams import DEADLINE_S, listening
 from tests.programs import poll_until
 from tests.streaming import StreamClient
@@ -136,3 +137,25 @@ def test_a_defect_in_taking_a_window_in_costs_that_window_alone(node: Worker) ->
     asyncio.run(senders.offer(owned._replace(window=owned.window._replace(decode=decode))))
 
     assert reasons == [("internal_error", 3)]
+
+
+def test_who_waits_for_a_quota_at_the_end_does_not_cost_another_tenants_messages(
+    node: Worker, new_records: Callable[[], list[Record]]
+) -> None:
+    tcp, lost_before = free_port(), lost("tcp", "go_elsewhere")
+    sent = {"bolt": BOLTS_EVENTS_A_DAY + 2, "acme": 4}
+    lines = [f'<14>1 - - {name} - - [forebay@1 key="{KEYS[name]}"] m\n' for name in sent for _ in range(sent[name])]
+    with listening(node, FOREBAY_SYSLOG_TCP=[str(tcp)]):
+        before = waits()
+        with socket.create_connection(("127.0.0.1", tcp), DEADLINE_S) as sender:
+            sender.sendall("".join(lines).encode())
+            assert poll_until(lambda: waits() > before, DEADLINE_S)
+
+    stored = Counter(json.loads(record[3])["source"] for record in new_records())
+    print(f"sent {sent}, stored {dict(stored)}, lost and counted {lost('tcp', 'go_elsewhere') - lost_before}")
+    assert stored["acme"] == sent["acme"]
+    assert stored["bolt"] + lost("tcp", "go_elsewhere") - lost_before == sent["bolt"]
+
+
+def waits() -> float:
+    return REGISTRY.get_sample_value("forebay_listen_waits_total", {"reason": "quota_exceeded"}) or 0.0
