@@ -36,7 +36,7 @@ class SyslogConnections:
         self.losses = losses
         self.certificates = certificates
         self.large = LargeDocuments(LARGE_DOCUMENTS, LARGE_DOCUMENTS // 4)
-        self._connections = connections
+        self.connections = connections
         self.pace = Pace(
             min(settings.FOREBAY_STREAM_WINDOW_EVENTS, settings.FOREBAY_REQUEST_MAX_EVENTS),
             settings.FOREBAY_STREAM_WINDOW_MS / 1000,
@@ -48,10 +48,12 @@ class SyslogConnections:
         """One connection, from its beginning to its end."""
         connection = SyslogConnection(self, reader, writer, port)
         try:
-            with self._connections.holding(connection, connection.owner, "syslog"):
+            with self.connections.holding(connection, connection.owner, "syslog", claimed=connection.is_claimed):
                 await connection.run()
-        except (StreamEnded, Unavailable):
+        except StreamEnded:
             pass  # it cannot be told
+        except Unavailable as refused:
+            self.losses.add(connection.transport, refused.code, 1)  # whatever it has sent
         finally:
             writer.close()
 
@@ -66,13 +68,14 @@ class SyslogConnection(Interruptible):
         certificate = writer.get_extra_info("peercert")
         self._shared = shared
         self._wire = Wire(reader, writer, settings.FOREBAY_LISTEN_WRITE_TIMEOUT_S)
-        self._transport = "tcp" if writer.get_extra_info("ssl_object") is None else "tls"
+        self.transport = "tcp" if writer.get_extra_info("ssl_object") is None else "tls"
         self._address = self._wire.peer_address
         names = certificate_names(certificate or {})
         named = next((shared.certificates[name] for name in names if name in shared.certificates), "")
         self._tenant = named or port.tenant
         self._splitter = SyslogSplitter(settings.FOREBAY_SYSLOG_MESSAGE_MAX_BYTES)
         self._gathering = Gathering(self, self._wire.receive, self._splitter, shared.pace, shared.large, self.owner)
+        self._patience: asyncio.TimerHandle | None = None
         self._waiting: deque[Owned] = deque()  # of the present window
         self._senders = Senders(shared.node, shared.node.event_limits, self._lost, waits=True)
         self._taker = Taker(shared.node, self, self._tell_nobody, journal_ratio=settings.FOREBAY_LISTEN_JOURNAL_RATIO)
@@ -82,11 +85,24 @@ class SyslogConnection(Interruptible):
         """Whom the connection counts for: an address, while nobody knows the tenant."""
         return self._tenant or self._address
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the port or a certificate says whose it is."""
+        return bool(self._tenant)
+
     async def run(self) -> None:
         """Until the sender closes it, or its end is asked for."""
+        if not self.is_claimed:
+            self._patience = asyncio.get_running_loop().call_later(
+                settings.FOREBAY_STREAM_IDLE_TIMEOUT_S,
+                self.end,
+                StreamEnded("idle_timeout", "No message said whose it is"),
+            )
         try:
             while messages := await self._gathering.window():
                 self._waiting.extend(self._sorted(messages))
+                if self._waiting:
+                    self._claim()
                 while self._waiting:
                     await self._take(self._waiting.popleft())
                 await asyncio.sleep(0)
@@ -94,11 +110,19 @@ class SyslogConnection(Interruptible):
             await self._take_rest()
             raise
         finally:
+            self._claim()
             self._gathering.close()
             self._lost("broken_off", bool(self._splitter.partial_bytes))
             # Nothing, unless there was no time for the rest.
             waiting = sum(len(owned.window.documents) for owned in self._waiting)
             self._lost("go_elsewhere", waiting + len(self._splitter.ready))
+
+    def _claim(self) -> None:
+        """A message is somebody's, or nobody waits for one any more."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+            self._shared.connections.claim(self)
 
     def _sorted(self, messages: list[bytes]) -> list[Owned]:
         return self._senders.sort([Received(message, self._address) for message in messages], self._tenant)
@@ -137,7 +161,7 @@ class SyslogConnection(Interruptible):
         """The metric says it."""
 
     def _lost(self, reason: str, messages: int) -> None:
-        self._shared.losses.add(self._transport, reason, messages)
+        self._shared.losses.add(self.transport, reason, messages)
 
 
 def tls_context() -> ssl.SSLContext:

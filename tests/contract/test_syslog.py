@@ -1,14 +1,17 @@
 """Syslog as its senders meet it, on one worker in this process: floods, defects, who waits, and what is counted."""
 
 import asyncio
+import contextlib
 import json
 import socket
+import ssl
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +23,8 @@ from ingest.dataplane.segments import Record
 from ingest.sources.syslog_senders import Received, Senders
 from ingest.worker import Worker
 from tests.contract.cast import BOLTS_EVENTS_A_DAY, KEYS
-from tests.contract.test_streams import DEADLINE_S, listening
+from tests.contract.test_streams import DEADLINE_S, answers, listening
+from tests.integration.conftest import certificates_in
 from tests.programs import poll_until
 from tests.streaming import StreamClient
 
@@ -159,3 +163,108 @@ def test_who_waits_for_a_quota_at_the_end_does_not_cost_another_tenants_messages
 
 def waits() -> float:
     return REGISTRY.get_sample_value("forebay_listen_waits_total", {"reason": "quota_exceeded"}) or 0.0
+
+
+def held() -> int:
+    return int(REGISTRY.get_sample_value("forebay_listen_connections", {"kind": "syslog"}) or 0)
+
+
+def connected(port: int, address: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), DEADLINE_S, source_address=(address, 0))
+
+
+def test_whoever_has_not_said_whose_it_is_leaves_room_for_streams_and_is_counted(node: Worker) -> None:
+    tcp, before = free_port(), lost("tcp", "too_many_connections")
+    with contextlib.ExitStack() as opened:
+        port = opened.enter_context(listening(node, FOREBAY_LISTEN_CONNECTIONS=8, FOREBAY_SYSLOG_TCP=[str(tcp)]))
+        for address in ("127.0.0.1", "127.0.0.2"):
+            for _ in range(4):
+                opened.enter_context(connected(tcp, address))
+
+        assert poll_until(lambda: held() + lost("tcp", "too_many_connections") - before == 8, DEADLINE_S)
+        assert opened.enter_context(StreamClient(port, KEYS["acme"])).status == 200
+        assert held() == 2
+
+
+def test_a_connection_that_does_not_say_whose_it_is_is_closed(
+    node: Worker, new_records: Callable[[], list[Record]]
+) -> None:
+    tcp = free_port()
+    line = f'<14>1 - - idle - - [forebay@1 key="{KEYS["acme"]}"] mine\n'.encode()
+    with (
+        listening(node, FOREBAY_STREAM_IDLE_TIMEOUT_S=2.0, FOREBAY_SYSLOG_TCP=[str(tcp)]),
+        connected(tcp) as known,
+    ):
+        known.sendall(line)
+        assert poll_until(lambda: len(new_records()) == 1, DEADLINE_S)
+        with connected(tcp) as stranger:
+            stranger.sendall(b"<14>idle: nobody's\n")
+            assert stranger.recv(1) == b""
+        known.sendall(line)
+
+        assert poll_until(lambda: len(new_records()) == 2, DEADLINE_S)
+
+
+def test_a_peer_that_is_gone_without_a_word_is_noticed(node: Worker) -> None:
+    tcp = free_port()
+    with listening(node, FOREBAY_SYSLOG_TCP=[f"{tcp}=acme"]), connected(tcp) as sender:
+        assert poll_until(lambda: held() == 1, DEADLINE_S)
+
+        assert timer_of(tcp, sender.getsockname()[1]) == KEEPALIVE_TIMER
+
+
+KEEPALIVE_TIMER = "02"
+
+
+def timer_of(local_port: int, remote_port: int) -> str:
+    """Of an established connection (proc(5), net/tcp)."""
+    fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (timer,) = [
+        one[5].partition(":")[0]
+        for one in fields
+        if one[1].endswith(f":{local_port:04X}") and one[2].endswith(f":{remote_port:04X}")
+    ]
+    return timer
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("certificates")
+    certificates_in(directory)
+    return directory
+
+
+def with_tls(certificates: Path, port: int) -> dict[str, Any]:
+    """Settings of a port that is Acme's."""
+    return {
+        "FOREBAY_SYSLOG_TLS": [f"{port}=acme"],
+        "FOREBAY_SYSLOG_TLS_CERTIFICATE_FILE": str(certificates / "server.pem"),
+        "FOREBAY_SYSLOG_TLS_KEY_FILE": str(certificates / "server.key"),
+    }
+
+
+def test_what_is_sent_over_tls_all_arrives(
+    node: Worker, certificates: Path, new_records: Callable[[], list[Record]]
+) -> None:
+    tls, count = free_port(), 2_000
+    context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    context.check_hostname = False
+    with listening(node, **with_tls(certificates, tls)), context.wrap_socket(connected(tls)) as sender:
+        sender.sendall(b"".join(b"<14>tls: %d %s\n" % (number, b"x" * 500) for number in range(count)))
+
+        assert poll_until(lambda: len(new_records()) == count, DEADLINE_S)
+
+    assert [int(message.split()[0]) for message in messages_in(new_records())] == list(range(count))
+
+
+def test_those_who_only_shake_hands_are_among_the_open_connections(node: Worker, certificates: Path) -> None:
+    tls, before = free_port(), lost("tls", "too_many_connections")
+    with listening(node, FOREBAY_LISTEN_CONNECTIONS=2, **with_tls(certificates, tls)) as port:
+        with contextlib.ExitStack() as silent:
+            for _ in range(4):
+                silent.enter_context(connected(tls))
+            assert poll_until(lambda: not answers(port), DEADLINE_S)
+            silent.enter_context(connected(tls))
+            assert poll_until(lambda: lost("tls", "too_many_connections") == before + 1, DEADLINE_S)
+
+        assert poll_until(lambda: answers(port), DEADLINE_S)
