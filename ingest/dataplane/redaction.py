@@ -16,6 +16,7 @@ _NAMED = rf"(?P<name>(?:{_NAMES})[\w.-]{{0,32}}+[\"'\\]{{0,4}}+\s{{0,8}}+[:=]\s{
 _QUOTED = re.compile(rf"{_NAMED}(?P<quote>\\{{0,3}}+[\"']))(?:(?!(?P=quote))(?:\\.|.))*+", re.IGNORECASE | re.DOTALL)
 _SCHEME = r"(?:(?:basic|bearer|digest|token)\s{1,4}+)?"
 _BARE = re.compile(rf"{_NAMED}){_SCHEME}(?!\[secret)[^\s\"'\\,;&<>{{}}()]++", re.IGNORECASE)
+_OUR_KEY = re.compile(r"(?<![A-Za-z0-9])fb_[a-z0-9]{8}_[A-Za-z0-9_-]++")
 _WORD = r"[^\s@\"'<>\\,;:()\[\]{}=|/]"
 
 
@@ -41,7 +42,7 @@ _MASKS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     ),
     (_QUOTED, r"\g<name>[secret]"),
     (_BARE, r"\g<name>[secret]"),
-    (re.compile(r"(?<![A-Za-z0-9])fb_[a-z0-9]{8}_[A-Za-z0-9_-]++"), "[key]"),
+    (_OUR_KEY, "[key]"),
     (re.compile(r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){0,4}"), "[token]"),
     (re.compile(r"(?<![A-Za-z])(bearer)\s{1,4}+[A-Za-z0-9._~+/=-]{8,}+", re.IGNORECASE), r"\1 [token]"),
     (
@@ -65,3 +66,8 @@ def redact(text: str) -> str:
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
     return text
+
+
+def mask_our_keys(text: str) -> str:
+    """The text with Forebay's own API keys masked, also those that are not whole; all else as it is."""
+    return _OUR_KEY.sub("[key]", text)

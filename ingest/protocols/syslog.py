@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from ingest.dataplane.event import EventLimits, LogEvent, Scalar
+from ingest.dataplane.redaction import mask_our_keys
 
 FACILITIES: Final = (
     *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),
@@ -56,8 +57,12 @@ def parse(message: bytes, received_wall_ms: int, limits: EventLimits) -> SyslogM
     header = _5424.match(rest)
     metadata: dict[str, Scalar] = {"facility": FACILITIES[pri >> 3]}
     if header:
-        return _modern(header, rest[header.end() :], pri, metadata, received_wall_ms, limits)
-    return SyslogMessage(_traditional(rest, pri, metadata, received_wall_ms, limits), None)
+        parsed = _modern(header, rest[header.end() :], pri, metadata, received_wall_ms, limits)
+    else:
+        parsed = SyslogMessage(_traditional(rest, pri, metadata, received_wall_ms, limits), None)
+    if "fb_" in text:
+        _mask_keys(parsed.event)
+    return parsed
 
 
 def _modern(
@@ -95,6 +100,13 @@ def _structured(rest: str, metadata: dict[str, Scalar], room: int) -> tuple[str 
             elif len(metadata) < room:
                 metadata[f"{element[1]}.{name}"] = _ESCAPED.sub(r"\1", value)
     return key, rest[at:].removeprefix(" ") if at else rest
+
+
+def _mask_keys(event: LogEvent) -> None:
+    """What stays in the message because it is not understood may hold a key."""
+    event.source, event.message = mask_our_keys(event.source), mask_our_keys(event.message)
+    event.hostname = event.hostname and mask_our_keys(event.hostname)
+    event.metadata = {name: mask_our_keys(str(value)) for name, value in (event.metadata or {}).items()}
 
 
 def _traditional(

@@ -13,6 +13,7 @@ _MAYBE_COUNTED: Final = re.compile(rb"[1-9][0-9]{0,8} ?")
 # A trailer is LF by custom; some senders write CR LF or NUL (RFC 6587, 3.4.2).
 _TRAILER: Final = re.compile(rb"[\n\0]")
 _BLANK: Final = b"\r\n\0 "
+_BLANKS: Final = re.compile(rb"[\r\n\0 ]*+")
 
 
 class SyslogSplitter:
@@ -25,6 +26,7 @@ class SyslogSplitter:
         self.ready = Ready()
         self._max_bytes = max_bytes
         self._buffer = bytearray()
+        self._searched_bytes = 0  # without a trailer, from the buffer's beginning on
         self._skip_bytes = 0  # of a counted message that was too long
         self._skips_line = False
 
@@ -52,8 +54,8 @@ class SyslogSplitter:
             return self._skip()
         if self._skips_line:
             return self._line()
-        while self._buffer[:1] and self._buffer[0] in _BLANK:
-            del self._buffer[0]
+        if blanks := _BLANKS.match(self._buffer):
+            del self._buffer[: blanks.end()]
         counted = _COUNTED.match(self._buffer)
         if counted:
             return self._counted(int(counted[1]), counted.end() - 1)
@@ -77,11 +79,13 @@ class SyslogSplitter:
         return not self._skip_bytes
 
     def _line(self) -> bool:
-        end = _TRAILER.search(self._buffer)
+        end = _TRAILER.search(self._buffer, self._searched_bytes)
+        self._searched_bytes = len(self._buffer)
         if end is None and len(self._buffer) <= self._max_bytes:
             return False
         line = bytes(self._buffer[: end.start()] if end else self._buffer)
         del self._buffer[: end.end() if end else len(self._buffer)]
+        self._searched_bytes = 0
         if not self._skips_line:
             self._add(line[: self._max_bytes])
         self._skips_line = end is None

@@ -1,6 +1,7 @@
 """How many connections a process holds, whose they are, and the word that ends them all.
 
-Sources; the loop's thread alone. One tenant holds at most half, so that nobody's connections are everybody's.
+Sources; the loop's thread alone. One tenant holds at most half, so that nobody's connections are everybody's. Those
+that have not said whose they are hold a quarter together, and one address half of that.
 """
 
 from collections import Counter
@@ -19,6 +20,7 @@ class Connections:
         self._most = most
         self._held: dict[Interruptible, None] = {}
         self._by_owner: Counter[str] = Counter()
+        self._unclaimed: dict[Interruptible, str] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -27,12 +29,15 @@ class Connections:
         return iter(tuple(self._held))
 
     @contextmanager
-    def holding(self, session: Interruptible, owner: str, kind: str) -> Iterator[None]:
-        """One connection, for as long as the block lasts. Raises Unavailable where there is no room."""
-        if len(self._held) >= self._most:
-            raise Unavailable("too_many_connections", f"This process holds {self._most} connections already")
-        if self._by_owner[owner] >= max(1, self._most // 2):
-            raise Unavailable("too_many_connections", "Half of this process's connections are yours already")
+    def holding(self, session: Interruptible, owner: str, kind: str, *, claimed: bool = True) -> Iterator[None]:
+        """One connection, for as long as the block lasts. Raises Unavailable where there is no room.
+
+        One that is not `claimed` has an address for its owner, until `claim` says that it is somebody's.
+        """
+        self._check_room(owner)
+        if not claimed:
+            self._check_unclaimed_room(owner)
+            self._unclaimed[session] = owner
         self._held[session] = None
         self._by_owner[owner] += 1
         metrics.LISTEN_CONNECTIONS.labels(kind).inc()
@@ -44,8 +49,24 @@ class Connections:
             if not self._by_owner[owner]:
                 del self._by_owner[owner]
             del self._held[session]
+            self.claim(session)
+
+    def claim(self, session: Interruptible) -> None:
+        """It leaves its place among the unclaimed to another."""
+        self._unclaimed.pop(session, None)
 
     def end_all(self, why: StreamEnded) -> None:
         """Each of them finishes what it has in hand."""
         for session in self:
             session.end(why)
+
+    def _check_room(self, owner: str) -> None:
+        if len(self._held) >= self._most:
+            raise Unavailable("too_many_connections", f"This process holds {self._most} connections already")
+        if self._by_owner[owner] >= max(1, self._most // 2):
+            raise Unavailable("too_many_connections", "Half of this process's connections are yours already")
+
+    def _check_unclaimed_room(self, address: str) -> None:
+        of_address = sum(owner == address for owner in self._unclaimed.values())
+        if len(self._unclaimed) >= max(1, self._most // 4) or of_address >= max(1, self._most // 8):
+            raise Unavailable("too_many_connections", "Too many connections have not said whose they are")

@@ -6,6 +6,7 @@ Composition root of the sources. The loop's thread is the main one. docs/streams
 import asyncio
 import logging
 import resource
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -54,6 +55,9 @@ METHODS: Final = {STREAM_PATH: "POST", TAIL_PATH: "GET"}
 LOOK_S: Final = 0.25
 _FILES_BESIDE: Final = 256
 _BACKLOG: Final = 1024
+_KEEPALIVE_IDLE_S: Final = 60
+_KEEPALIVE_INTERVAL_S: Final = 15
+_KEEPALIVE_PROBES: Final = 4
 
 
 class Listener:
@@ -95,11 +99,11 @@ class Listener:
     async def _open(self) -> None:
         await self._serve(self._serve_http, settings.FOREBAY_LISTEN_PORT)
         for port in ports(settings.FOREBAY_SYSLOG_TCP):
-            await self._serve(self._syslog_on(port), port.number)
+            await self._serve(self._syslog_on(port), port.number, "tcp")
         tls_ports = ports(settings.FOREBAY_SYSLOG_TLS)
         tls = tls_context() if tls_ports else None
         for port in tls_ports:
-            await self._serve(self._syslog_on(port), port.number, tls)
+            await self._serve(self._syslog_on(port, tls), port.number, "tls")
         for port in ports(settings.FOREBAY_SYSLOG_UDP):
             udp = UdpPort(self._node, self._losses, settings.FOREBAY_HOST, port)
             udp.start()
@@ -109,11 +113,13 @@ class Listener:
         self,
         serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
         port: int,
-        tls: ssl.SSLContext | None = None,
+        syslog_transport: str = "",
     ) -> None:
         async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if len(self._tasks) >= self._most_open:
                 writer.transport.abort()
+                if syslog_transport:
+                    self._losses.add(syslog_transport, "too_many_connections", 1)
                 return
             task = asyncio.current_task()
             assert task is not None  # noqa: S101 - a callback of asyncio's server is one
@@ -126,15 +132,23 @@ class Listener:
             finally:
                 writer.close()
 
-        handshake = {"ssl_handshake_timeout": TLS_HANDSHAKE_S} if tls else {}
-        self._servers.append(
-            await asyncio.start_server(
-                serve_one, settings.FOREBAY_HOST, port, limit=READ_BYTES // 2, backlog=_BACKLOG, ssl=tls, **handshake
-            )
+        server = await asyncio.start_server(
+            serve_one, settings.FOREBAY_HOST, port, limit=READ_BYTES // 2, backlog=_BACKLOG
         )
+        for one in server.sockets:
+            _keep_alive(one)
+        self._servers.append(server)
 
-    def _syslog_on(self, port: Port) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    def _syslog_on(
+        self, port: Port, tls: ssl.SSLContext | None = None
+    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if tls is not None:
+                # Here and not by the server, which would not count whoever only shakes hands.
+                try:
+                    await writer.start_tls(tls, ssl_handshake_timeout=TLS_HANDSHAKE_S)
+                except OSError:  # ssl.SSLError is one
+                    return
             await self._syslog.serve(reader, writer, port)
 
         return serve
@@ -242,13 +256,15 @@ class Listener:
         for server in self._servers:
             server.close()
         self._connections.end_all(StreamEnded("go_elsewhere", "This process is going away; another will answer"))
-        for udp in self._udp:
-            await udp.stop()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=settings.FOREBAY_LISTEN_DRAIN_TIMEOUT_S)
+        udp_ports, self._udp = self._udp, []
+        ending = self._tasks | {asyncio.create_task(udp.stop()) for udp in udp_ports}
+        if ending:
+            _, late = await asyncio.wait(ending, timeout=settings.FOREBAY_LISTEN_DRAIN_TIMEOUT_S)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            for failed in await asyncio.gather(*ending, return_exceptions=True):
+                if isinstance(failed, Exception):
+                    log.error("draining failed", exc_info=failed)
         self._losses.say()
 
 
@@ -257,6 +273,14 @@ def _count(path: str, status: int, started_s: float) -> None:
     route = "logs_stream" if path == STREAM_PATH else "logs_tail"
     metrics.http_requests(route, status).inc()
     metrics.http_request_seconds(route).observe(time.perf_counter() - started_s)
+
+
+def _keep_alive(listening: socket.socket) -> None:
+    """Each connection has it from the socket that listens: a peer that is gone without a word keeps no place."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_S)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
 
 
 def _raise_open_files() -> None:

@@ -3,10 +3,12 @@
 Sources; the loop's thread. A window of messages becomes one window for each tenant that has something in it.
 """
 
+import logging
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
@@ -19,6 +21,8 @@ from ingest.dataplane.pipeline import Arrival
 from ingest.protocols.syslog import parse
 from ingest.sources.taking import Taken, Window, offer_all
 from ingest.worker import Worker
+
+log = logging.getLogger(__name__)
 
 DIALECT: Final = "syslog"
 
@@ -85,16 +89,19 @@ class Senders:
     def sort(self, received: Sequence[Received], tenant: str) -> list[Owned]:
         """Windows by caller, each in the order of arrival. `tenant` has what does not say otherwise."""
         now_wall_ms = time.time_ns() // 1_000_000
-        refusals: dict[tuple[str | None, str], str] = {}
+        refusal_of = cache(partial(self._refusal, tenant))
         lost: Counter[str] = Counter()
         owned: dict[str | None, list[tuple[Received, LogEvent]]] = {}
         for one in received:
-            event, key = parse(one.message, now_wall_ms, self._limits)
-            whose = (key, one.address)
-            if whose not in refusals:
-                refusals[whose] = self._refusal(key, one.address, tenant)
-            if refusals[whose]:
-                lost[refusals[whose]] += 1
+            try:
+                event, key = parse(one.message, now_wall_ms, self._limits)
+                refusal = refusal_of(key, one.address)
+            except Exception:  # a defect of ours costs the message that meets it, and no other
+                if not lost["internal_error"]:
+                    log.exception("a syslog message failed")
+                refusal = "internal_error"
+            if refusal:
+                lost[refusal] += 1
             else:
                 event.hostname = event.hostname or one.address
                 owned.setdefault(key, []).append((one, event))
@@ -109,6 +116,9 @@ class Senders:
             await offer_all(self._node, owned.window, owned.arrival(), taken)
         except Refused as refused:
             self._lost(refused.code, len(owned.window.documents) - taken.events)
+        except Exception:
+            log.exception("a window of syslog failed")
+            self._lost("internal_error", len(owned.window.documents) - taken.events)
 
     def _owned(self, key: str | None, tenant: str, messages: list[tuple[Received, LogEvent]]) -> Owned:
         events = [event for _, event in messages]
@@ -120,7 +130,7 @@ class Senders:
         window = Window([one.message for one, _ in messages], 0, decode)
         return Owned(window, lambda: self._arrival(key, tenant, address))
 
-    def _refusal(self, key: str | None, address: str, tenant: str) -> str:
+    def _refusal(self, tenant: str, key: str | None, address: str) -> str:
         """Why nobody may be charged for it; empty where somebody is, or where that cannot be told yet."""
         try:
             self._caller(key, address, tenant)

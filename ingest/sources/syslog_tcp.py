@@ -4,7 +4,9 @@ Sources; the loop's thread, one task a connection. There is no answer: what is r
 """
 
 import asyncio
+import logging
 import ssl
+from collections import deque
 from typing import Final
 
 from django.conf import settings
@@ -20,6 +22,8 @@ from ingest.sources.taking import Taken, Taker
 from ingest.sources.wire import Wire
 from ingest.worker import Worker
 
+log = logging.getLogger(__name__)
+
 TLS_HANDSHAKE_S: Final = 10.0
 REST_S: Final = 0.2
 
@@ -32,7 +36,7 @@ class SyslogConnections:
         self.losses = losses
         self.certificates = certificates
         self.large = LargeDocuments(LARGE_DOCUMENTS, LARGE_DOCUMENTS // 4)
-        self._connections = connections
+        self.connections = connections
         self.pace = Pace(
             min(settings.FOREBAY_STREAM_WINDOW_EVENTS, settings.FOREBAY_REQUEST_MAX_EVENTS),
             settings.FOREBAY_STREAM_WINDOW_MS / 1000,
@@ -44,10 +48,12 @@ class SyslogConnections:
         """One connection, from its beginning to its end."""
         connection = SyslogConnection(self, reader, writer, port)
         try:
-            with self._connections.holding(connection, connection.owner, "syslog"):
+            with self.connections.holding(connection, connection.owner, "syslog", claimed=connection.is_claimed):
                 await connection.run()
-        except (StreamEnded, Unavailable):
+        except StreamEnded:
             pass  # it cannot be told
+        except Unavailable as refused:
+            self.losses.add(connection.transport, refused.code, 1)  # whatever it has sent
         finally:
             writer.close()
 
@@ -62,13 +68,15 @@ class SyslogConnection(Interruptible):
         certificate = writer.get_extra_info("peercert")
         self._shared = shared
         self._wire = Wire(reader, writer, settings.FOREBAY_LISTEN_WRITE_TIMEOUT_S)
-        self._transport = "tcp" if writer.get_extra_info("ssl_object") is None else "tls"
+        self.transport = "tcp" if writer.get_extra_info("ssl_object") is None else "tls"
         self._address = self._wire.peer_address
         names = certificate_names(certificate or {})
         named = next((shared.certificates[name] for name in names if name in shared.certificates), "")
         self._tenant = named or port.tenant
         self._splitter = SyslogSplitter(settings.FOREBAY_SYSLOG_MESSAGE_MAX_BYTES)
         self._gathering = Gathering(self, self._wire.receive, self._splitter, shared.pace, shared.large, self.owner)
+        self._patience: asyncio.TimerHandle | None = None
+        self._waiting: deque[Owned] = deque()  # of the present window
         self._senders = Senders(shared.node, shared.node.event_limits, self._lost, waits=True)
         self._taker = Taker(shared.node, self, self._tell_nobody, journal_ratio=settings.FOREBAY_LISTEN_JOURNAL_RATIO)
 
@@ -77,19 +85,44 @@ class SyslogConnection(Interruptible):
         """Whom the connection counts for: an address, while nobody knows the tenant."""
         return self._tenant or self._address
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the port or a certificate says whose it is."""
+        return bool(self._tenant)
+
     async def run(self) -> None:
         """Until the sender closes it, or its end is asked for."""
+        if not self.is_claimed:
+            self._patience = asyncio.get_running_loop().call_later(
+                settings.FOREBAY_STREAM_IDLE_TIMEOUT_S,
+                self.end,
+                StreamEnded("idle_timeout", "No message said whose it is"),
+            )
         try:
             while messages := await self._gathering.window():
-                for owned in self._sorted(messages):
-                    await self._take(owned)
+                self._waiting.extend(self._sorted(messages))
+                if self._waiting:
+                    self._claim()
+                while self._waiting:
+                    await self._take(self._waiting.popleft())
                 await asyncio.sleep(0)
         except StreamEnded:
             await self._take_rest()
             raise
         finally:
+            self._claim()
             self._gathering.close()
             self._lost("broken_off", bool(self._splitter.partial_bytes))
+            # Nothing, unless there was no time for the rest.
+            waiting = sum(len(owned.window.documents) for owned in self._waiting)
+            self._lost("go_elsewhere", waiting + len(self._splitter.ready))
+
+    def _claim(self) -> None:
+        """A message is somebody's, or nobody waits for one any more."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+            self._shared.connections.claim(self)
 
     def _sorted(self, messages: list[bytes]) -> list[Owned]:
         return self._senders.sort([Received(message, self._address) for message in messages], self._tenant)
@@ -102,10 +135,14 @@ class SyslogConnection(Interruptible):
                     self._splitter.feed(piece)
         except (TimeoutError, StreamEnded):
             pass  # that was all
-        ready = self._splitter.ready
-        while messages := ready.take(self._shared.pace.window_events, WINDOW_BYTES):
-            for owned in self._sorted(messages):
-                await self._senders.offer(owned)
+        await self._offer_waiting()
+        while messages := self._splitter.ready.take(self._shared.pace.window_events, WINDOW_BYTES):
+            self._waiting.extend(self._sorted(messages))
+            await self._offer_waiting()
+
+    async def _offer_waiting(self) -> None:
+        while self._waiting:
+            await self._senders.offer(self._waiting.popleft())
 
     async def _take(self, owned: Owned) -> None:
         taken = Taken()
@@ -116,12 +153,15 @@ class SyslogConnection(Interruptible):
         except StreamEnded as ending:
             self._lost(ending.code, len(owned.window.documents) - taken.events)
             raise
+        except Exception:
+            log.exception("a window of syslog failed")
+            self._lost("internal_error", len(owned.window.documents) - taken.events)
 
     async def _tell_nobody(self, refused: Refused) -> None:
         """The metric says it."""
 
     def _lost(self, reason: str, messages: int) -> None:
-        self._shared.losses.add(self._transport, reason, messages)
+        self._shared.losses.add(self.transport, reason, messages)
 
 
 def tls_context() -> ssl.SSLContext:

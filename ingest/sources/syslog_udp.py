@@ -47,14 +47,19 @@ class UdpPort:
         """Take in what has arrived, then close. What comes later nobody hears."""
         self._is_stopping = True
         asyncio.get_running_loop().remove_reader(self._socket)
-        self._arrived.set()
-        if self._task is not None:
-            await self._task
-        while self._receive():
+        try:
+            # Connected to itself it hears nobody else, and still has what came before: however many send, this ends.
+            self._socket.connect(self._socket.getsockname())
+            self._arrived.set()
+            if self._task is not None:
+                await self._task
+            while self._receive():
+                await self._take_all()
             await self._take_all()
-        await self._take_all()
-        self.count_kernel_drops()
-        self._socket.close()
+        finally:
+            self._lost("go_elsewhere", len(self._received))
+            self.count_kernel_drops()
+            self._socket.close()
 
     def count_kernel_drops(self) -> None:
         """What the kernel's buffer had no room for since the last time."""
@@ -92,10 +97,11 @@ class UdpPort:
                 asyncio.get_running_loop().add_reader(self._socket, self._receive)
 
     async def _take_all(self) -> None:
-        received, self._received = list(self._received), deque()
-        for at in range(0, len(received), _READ_AT_ONCE):
-            for owned in self._senders.sort(received[at : at + _READ_AT_ONCE], self._tenant):
+        while self._received:
+            window = [self._received.popleft() for _ in range(min(len(self._received), _READ_AT_ONCE))]
+            for owned in self._senders.sort(window, self._tenant):
                 await self._senders.offer(owned)
+            await asyncio.sleep(0)  # the others' turn
 
     def _lost(self, reason: str, messages: int) -> None:
         self._losses.add("udp", reason, messages)

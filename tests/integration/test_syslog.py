@@ -4,10 +4,12 @@ import contextlib
 import json
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tests.consumer import read_all
 from tests.faults.accounts import samples_of
-from tests.integration.conftest import Platform
+from tests.integration.conftest import SLOW_BURST, Platform
 from tests.programs import poll_until
 
 
@@ -95,3 +97,66 @@ def test_what_udp_loses_is_counted(platform: Platform) -> None:
     print(f"sent {sent}, stored {stored()}, lost and counted {lost(platform, 'udp')}")
     assert stored() > 0
     assert poll_until(lambda: "syslog messages are lost" in platform.node.log.read_text(), 20)
+
+
+def test_over_its_quota_a_tenant_is_not_read_over_tcp_and_loses_nothing(platform: Platform) -> None:
+    # One window, which takes ten seconds at this rate.
+    count, line = SLOW_BURST * 6, f'<14>1 - - sys-slow - - [forebay@1 key="{platform.keys["slow"]}"] '
+    told_before, unread = waits(platform), [0]
+
+    def is_left_unread() -> bool:
+        unread.append(unread_bytes(platform.ports["token"], sender.getsockname()[1]))
+        return len(set(unread[-10:])) == 1 and unread[-1] > 0
+
+    with (
+        socket.create_connection(("127.0.0.1", platform.ports["token"]), 30) as sender,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        sender.sendall("".join(f"{line}{number}\n" for number in range(count)).encode())
+        assert poll_until(lambda: waits(platform) > told_before, 30)
+        # Blanks are nobody's messages: if they stay in the kernel, then because nobody reads.
+        rest = threads.submit(sender.sendall, b"\n" * 1_000_000 + f"{line}{count}\n".encode())
+        assert poll_until(is_left_unread, 30)
+        rest.result()
+        stored = platform.values_of("sys-slow", count + 1)
+
+    print(f"sent {count + 1}, stored {len(stored)}, left unread for a while {unread[-1]} bytes")
+    assert sorted(int(value["message"]) for value in stored) == list(range(count + 1))
+    assert lost(platform, "tcp", "quota_exceeded") == lost(platform, "tcp", "broken_off") == 0
+
+
+def waits(platform: Platform) -> float:
+    samples = samples_of(platform.node, "forebay_listen_waits")
+    return sum(one.value for one in samples if one.name.endswith("_total") and one.labels["reason"] == "quota_exceeded")
+
+
+def unread_bytes(local_port: int, remote_port: int) -> int:
+    """What the kernel has of a connection and nobody has read (proc(5), net/tcp)."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if local.endswith(f":{local_port:04X}") and remote.endswith(f":{remote_port:04X}"):
+            return int(queues.partition(":")[2], 16)
+    return 0
+
+
+def test_over_its_quota_a_tenant_loses_over_udp_what_is_counted(platform: Platform) -> None:
+    line = f'<14>1 - - sys-udp-slow - - [forebay@1 key="{platform.keys["slow"]}"] '
+    sent, lost_before, refused_before = 0, lost(platform, "udp"), lost(platform, "udp", "quota_exceeded")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.connect(("127.0.0.1", platform.ports["udp"]))
+        while lost(platform, "udp", "quota_exceeded") == refused_before:
+            assert sent < 100_000
+            for _ in range(100):
+                sent += 1
+                sender.send(f"{line}{sent}".encode())
+
+    def stored() -> int:
+        values = [json.loads(record.value) for record in read_all(platform.bootstrap, platform.topic)]
+        return sum(value["source"] == "sys-udp-slow" for value in values)
+
+    assert poll_until(lambda: stored() + lost(platform, "udp") - lost_before == sent, 60)
+    refused = lost(platform, "udp", "quota_exceeded") - refused_before
+    print(
+        f"sent {sent}, stored {stored()}, lost {lost(platform, 'udp') - lost_before}, of these over the quota {refused}"
+    )
+    assert stored() > 0

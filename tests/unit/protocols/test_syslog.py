@@ -61,6 +61,27 @@ def test_the_key_in_the_structured_data_is_told_and_not_stored() -> None:
     assert (event.message, event.metadata) == ("hi", {"facility": "user", "forebay@32473.team": "a"})
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        '<13>1 - - a - - [forebay@1 key="{key}" flag] m',
+        '<13>1 - - a - - [forebay@1 key="{key}"',
+        '<13>1 - - a - - [x y][forebay@1 key="{key}"] m',
+        '<13>1 - - a - - [forebay@1 api_key="{key}"] m',
+        "<13>1 - - a - {key} - m",
+        '<13>Sep 21 14:13:15 host a: [forebay@1 key="{key}"] m',
+    ],
+)
+def test_a_key_that_is_somewhere_else_is_masked(message: str) -> None:
+    secret = "fb_acme0000_" + "Za-_" * 10 + "xyz"
+
+    event, key = parse(message.format(key=secret).encode(), NOW_WALL_MS, LIMITS)
+
+    assert key is None
+    assert "Za-_" not in repr(event)
+    assert "[key]" in repr(event)
+
+
 def test_structured_data_that_is_none_stays_in_the_message() -> None:
     assert parsed('<13>1 - - app - - [broken a="b hi')["message"] == '[broken a="b hi'
 

@@ -1,5 +1,8 @@
 """Syslog over a byte stream: both framings, also mixed, in pieces of any size; messages that are too long or cut."""
 
+import time
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,3 +84,31 @@ def test_a_last_line_needs_no_trailer_and_a_counted_message_that_is_cut_is_no_me
     assert (messages_of(line), line.partial_bytes) == ([b"<13>last"], 0)
     assert messages_of(counted) == []
     assert counted.partial_bytes > 0
+
+
+def cost_s(pieces: Iterable[bytes], begun: bytes = b"") -> float:
+    """CPU that a splitter takes for them, the best of three."""
+    costs_s = []
+    for _ in range(3):
+        splitter = SyslogSplitter(max_bytes=1 << 20)
+        splitter.feed(begun)
+        began_s = time.process_time()
+        for piece in pieces:
+            splitter.feed(piece)
+        costs_s.append(time.process_time() - began_s)
+    return min(costs_s)
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\0 "])
+def test_a_piece_of_blanks_is_cheaper_than_a_piece_of_messages(blank: bytes) -> None:
+    blanks_s, messages_s = (cost_s([text * (65_536 // len(text))]) for text in (blank, b"<13>x\n"))
+
+    print(f"64 KiB of blanks take {blanks_s * 1000:.2f} ms, of short messages {messages_s * 1000:.2f} ms")
+    assert blanks_s < messages_s / 5
+
+
+def test_a_line_in_many_pieces_is_searched_once() -> None:
+    short_s, long_s = (cost_s([b"x"] * 2_000, b"<13>" + b"x" * begun_bytes) for begun_bytes in (100, 200_000))
+
+    print(f"2,000 pieces take {short_s * 1000:.2f} ms after 100 bytes, {long_s * 1000:.2f} ms after 200,000")
+    assert long_s < short_s * 10
