@@ -43,7 +43,7 @@ from ingest.sources.syslog_losses import Losses
 from ingest.sources.syslog_senders import Port, certificate_tenants, ports
 from ingest.sources.syslog_tcp import TLS_HANDSHAKE_S, SyslogConnections, tls_context
 from ingest.sources.syslog_udp import UdpPort
-from ingest.sources.websocket import Peer, WebSocket, is_websocket
+from ingest.sources.websocket import WebSocket, is_websocket
 from ingest.sources.wire import READ_BYTES, Wire
 from ingest.worker import Worker
 
@@ -202,20 +202,22 @@ class Listener:
             raise MethodNotAllowed("method_not_allowed", f"This address takes {method}", allowed=(method,))
         address = client_address(environ, self._node.trusted_proxies)
         if path == STREAM_PATH:
-            peer = WebSocket(exchange) if as_websocket else exchange
-            await self._hold_stream(peer, environ, address, correlation)
+            await self._hold_stream(exchange, environ, address, correlation, as_websocket=as_websocket)
         else:
             await self._hold_tail(exchange, environ, address, correlation)
 
-    async def _hold_stream(self, peer: Peer, environ: Environ, address: str, correlation: str) -> None:
+    async def _hold_stream(
+        self, exchange: Exchange, environ: Environ, address: str, correlation: str, *, as_websocket: bool
+    ) -> None:
         started_s = time.perf_counter()
         # The limit of an address may ask Redis.
         caller = await asyncio.to_thread(admit, environ, self._node, "ingest", address)
         self._raise_if_stopping()
         tenant = caller.tenant.name
+        peer = WebSocket(exchange) if as_websocket else exchange
         stream = Stream(self._streams, peer, environ, tenant, address, correlation)
         with self._connections.holding(stream, tenant, "stream"):
-            _count(STREAM_PATH, 101 if isinstance(peer, WebSocket) else 200, started_s)
+            _count(STREAM_PATH, 101 if as_websocket else 200, started_s)
             metrics.STREAM_ENDS.labels(await stream.run()).inc()
 
     async def _hold_tail(self, exchange: Exchange, environ: Environ, address: str, correlation: str) -> None:
