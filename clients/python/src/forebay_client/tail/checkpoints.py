@@ -44,6 +44,9 @@ class FileState:
     """Offsets beyond `offset` where an event was ended by time, so that it ends there again when it is read again."""
     is_finished: bool = False
     """All of it is accepted and it is gone. A compressed copy that comes later has nothing new."""
+    has_moved: bool = False
+    """Its content went from `path`, renamed or truncated away: what comes there is another file, even if it says just
+    the same."""
     disk_bytes: int = -1
     changed_ns: int = 0
     """Size and modification on the disk when all of it had been read: unchanged, it need not be looked into. Both, for
@@ -83,6 +86,10 @@ class FileState:
         position, expected = within[-1]
         at = max(0, position - TAIL_BYTES)
         return position if digest(content.read(at, position - at)) == expected else None
+
+    def may_lie_at(self, path: str) -> bool:
+        """Whether a file that is found there may hold this content, or a copy of it."""
+        return not (self.has_moved and path == self.path)
 
     def lies_in(self, content: Content) -> bool:
         """Whether the file at its place is still it: nothing that was read is missing."""

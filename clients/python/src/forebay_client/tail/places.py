@@ -99,7 +99,21 @@ def status_of(path: str) -> os.stat_result | None:
 def stem(path: str) -> str:
     """What the names of rotated files begin with: app.log becomes app.log.1, app-20300101.log or app.log.1.gz."""
     directory, name = os.path.split(path)
-    return os.path.join(directory, name.split(".", 1)[0] or name)
+    return os.path.join(directory, _stem_of_name(name))
+
+
+def are_named_alike(one: str, other: str) -> bool:
+    """Whether a rotation may have made the one name of the other, in the same directory. app2.log is not of app.log."""
+    directory, _, name = one.rpartition("/")
+    other_directory, _, other_name = other.rpartition("/")
+    if directory != other_directory:
+        return False
+    begin = min(_stem_of_name(name), _stem_of_name(other_name), key=len)
+    return all(text.startswith(begin) and not text[len(begin) :][:1].isalnum() for text in (name, other_name))
+
+
+def _stem_of_name(name: str) -> str:
+    return name.split(".", 1)[0] or name
 
 
 def _files_in(directory: str) -> dict[Place, Found]:
