@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from forebay_client.tail.checkpoints import Checkpoints, FileState, Place, new_state
-from forebay_client.tail.content import HEAD_BYTES, Content, same_so_far
+from forebay_client.tail.content import HEAD_BYTES, Content, content_of, same_so_far
 from forebay_client.tail.events import file_id
 from forebay_client.tail.options import Input, Options
 from forebay_client.tail.places import Found, Places, are_named_alike, status_of, stem
@@ -186,6 +186,8 @@ class Discovery:
 
     def _can_be_told(self, candidate: Candidate) -> bool:
         """Its first line, or a kilobyte of it, is there; of a file that does not grow any more, anything."""
+        if not candidate.content.is_compressed:  # gzip creates its file before it writes to it
+            candidate.content = content_of(candidate.content.descriptor)
         head = candidate.content.read(0, HEAD_BYTES)
         if candidate.content.damage:
             self.tell_once(f"{candidate.path}: damaged ({candidate.content.damage})")
