@@ -123,6 +123,25 @@ def test_a_small_file_that_is_gone_takes_no_stranger_with_it(world: World) -> No
     assert [event["message"] for event in world.sink.events] == 2 * RUN.splitlines()
 
 
+@pytest.mark.parametrize("name", ["app.2030-01-02.log", "other.log", "b/app.2030-01-01.log"])
+def test_a_long_file_that_is_gone_takes_none_with_it_that_only_begins_like_it(world: World, name: str) -> None:
+    world.settings = {"paths": (world.logs / "**" / "*.log",)}
+    first, second = world.logs / "app.2030-01-01.log", world.logs / name
+    second.parent.mkdir(exist_ok=True)
+    world.tailer()
+    for text in (BANNER, *(f"line {number}\n" for number in range(50))):
+        world.write(text, first)
+        world.turn_for(1)
+    first.unlink()
+    world.turn_for(60)
+    count = len(world.sink.events)
+
+    world.write(BANNER, second)
+    world.turn_for(5)
+
+    assert [event["message"] for event in world.sink.events[count:]] == BANNER.splitlines()
+
+
 def test_a_larger_one_is_known_again_wherever_it_is_packed_to(world: World) -> None:
     world.settings = {"paths": (world.log, world.logs / "old" / "*")}
     world.write(BANNER)

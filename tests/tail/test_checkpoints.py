@@ -1,5 +1,6 @@
 """How far each file was read outlives every death, and two never use one directory."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def test_what_was_saved_is_there_after_the_next_start(tmp_path: Path) -> None:
     assert again.next_generation() == 2
     assert oct((tmp_path / "checkpoints.json").stat().st_mode & 0o777) == "0o600"
     again.close()
+
+
+def test_marks_lie_close_before_the_end_and_ever_farther_apart_before(tmp_path: Path) -> None:
+    state = new_state("/var/log/app.log", "0-0-", (1, 2), b"first line\n")
+    for position in range(1, 10_001):
+        state.mark(position, b"tail")
+
+        positions = [at for at, _ in state.marks]
+        assert len(positions) <= MARKS_KEPT
+        assert (positions[0], positions[-1]) == (1, position)
+        for before, after in itertools.pairwise(positions):
+            assert after - before <= max(1, 4 * (position - after)), positions
 
 
 def test_a_death_while_it_is_written_leaves_the_one_before(tmp_path: Path) -> None:

@@ -119,6 +119,24 @@ def test_what_was_not_read_before_the_truncation_is_read_in_the_copy(world: Worl
     assert all(len(world.sink.ids_of(line)) == 1 for line in numbered(1, 2, 3, 4))
 
 
+@pytest.mark.parametrize("reads", [3, 16, 100])
+def test_a_copy_that_was_made_many_reads_before_the_truncation_is_known_all_the_same(world: World, reads: int) -> None:
+    tailer = world.tailer()
+    world.lines(*range(2000))
+    world.turn_for(5)
+    copied = world.log.read_bytes()
+    for number in range(2000, 2000 + reads):  # written, and read, while the copy is being made
+        world.lines(number)
+        assert tailer.turn()
+    (world.logs / "app.log.1").write_bytes(copied)
+    os.truncate(world.log, 0)
+    world.lines(2000 + reads)
+    world.turn_for(60)
+
+    assert world.sink.messages == numbered(*range(2001 + reads))
+    assert len(world.sink.events) == 2001 + reads
+
+
 def test_even_when_the_copy_is_in_no_glob_and_packed(world: World) -> None:
     world.settings = {"paths": (world.log,)}
     world.lines(1, 2)

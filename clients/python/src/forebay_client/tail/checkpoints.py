@@ -39,7 +39,8 @@ class FileState:
     head_bytes: int = 0
     head_digest: str = ""
     marks: list[tuple[int, str]] = field(default_factory=list)
-    """Ascending, of what was read, which may be more than was accepted."""
+    """Ascending, of what was read, which may be more than was accepted: the first one, and others the closer to each
+    other the closer to the end. So one of them lies in a copy, too, that was made many reads ago."""
     cuts: list[int] = field(default_factory=list)
     """Offsets beyond `offset` where an event was ended by time, so that it ends there again when it is read again."""
     is_finished: bool = False
@@ -47,6 +48,8 @@ class FileState:
     has_moved: bool = False
     """Its content went from `path`, renamed or truncated away: what comes there is another file, even if it says just
     the same."""
+    is_truncated_away: bool = False
+    """Only a copy of it may be left, made perhaps before all that was read was written."""
     disk_bytes: int = -1
     changed_ns: int = 0
     """Size and modification on the disk when all of it had been read: unchanged, it need not be looked into. Both, for
@@ -61,9 +64,13 @@ class FileState:
     def place(self, place: Place | None) -> None:
         self.device, self.inode = place or (None, None)
 
+    def note_truncation(self) -> None:
+        self.place = None
+        self.has_moved = self.is_truncated_away = True
+
     def mark(self, position: int, tail: bytes) -> None:
         """`tail` is what lies before the position, at most TAIL_BYTES."""
-        self.marks = [*self.marks[1 - MARKS_KEPT :], (position, digest(tail))]
+        self.marks = _thinned(sorted({**dict(self.marks), position: digest(tail)}.items()))
 
     def begins(self, content: Content) -> bool:
         """Whether the content begins as this file does."""
@@ -188,6 +195,16 @@ def new_state(path: str, of_file: str, place: Place, head: bytes) -> FileState:
 def note_head(state: FileState, head: bytes) -> None:
     """A file that grows can be told by more of its beginning."""
     state.head_bytes, state.head_digest = len(head[:HEAD_BYTES]), digest(head[:HEAD_BYTES])
+
+
+def _thinned(marks: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Without the one between the two that lie closest, seen from the end, once there are too many."""
+    if len(marks) <= MARKS_KEPT:
+        return marks
+    end = marks[-1][0]
+    gaps = [(after[0] - before[0]) / (end - before[0]) for before, after in zip(marks, marks[2:])]
+    least = gaps.index(min(gaps)) + 1
+    return marks[:least] + marks[least + 1 :]
 
 
 def _state_of(entry: dict[str, Any]) -> FileState:

@@ -160,7 +160,7 @@ class Discovery:
                 self._read(state, content, kind, now_s)
             else:
                 self._candidates[state.place] = Candidate(here.path, state.place, kind, content, here.kind is None)
-                state.place, state.has_moved = None, True
+                state.note_truncation()
 
     def _consider(self) -> None:
         """Files that are new to us."""
@@ -233,7 +233,8 @@ class Discovery:
         state = self._lost_state_in(candidate)
         if state is not None:
             self._say(f"{candidate.path}: goes on at byte {state.offset} of what was {state.path}")
-            state.place, state.is_finished, state.disk_bytes = candidate.place, False, -1
+            state.place, state.disk_bytes = candidate.place, -1
+            state.is_finished = state.is_truncated_away = False
         elif candidate.only_known:
             self._looked_into[candidate.place] = os.fstat(candidate.content.descriptor).st_size
             candidate.content.close()
@@ -245,7 +246,7 @@ class Discovery:
     def _lost_state_in(self, candidate: Candidate) -> FileState | None:
         """Of the files whose content went somewhere, the one that is found here farthest."""
         lost = [state for state in self._checkpoints.states if state.place is None and _may_hold(candidate, state)]
-        found = [(state.matched_bytes(candidate.content), state) for state in lost]
+        found = [(_bytes_held(candidate, state), state) for state in lost]
         matched = [(reached, state) for reached, state in found if reached is not None]
         return max(matched, key=lambda pair: pair[0])[1] if matched else None
 
@@ -297,6 +298,13 @@ def _may_hold(candidate: Candidate, state: FileState) -> bool:
     """What a file that is gone held: by its name, or because so much of it can be compared that chance is out."""
     is_long = state.head_bytes == HEAD_BYTES
     return state.may_lie_at(candidate.path) and (is_long or are_named_alike(candidate.path, state.path))
+
+
+def _bytes_held(candidate: Candidate, state: FileState) -> int | None:
+    """Up to where it is what a file held that is gone. Less than was read of that can only be the copy of one that was
+    truncated; else it is another file that begins alike."""
+    may_be_less = state.is_truncated_away and are_named_alike(candidate.path, state.path)
+    return state.matched_bytes(candidate.content) if may_be_less or state.lies_in(candidate.content) else None
 
 
 def _has_news(here: Found, state: FileState) -> bool:

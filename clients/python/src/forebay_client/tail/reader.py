@@ -108,7 +108,7 @@ class FileReader:
         """The file is another one from here on; returns what was read from."""
         assert self.content is not None  # noqa: S101  # asked of a reader that has one
         content, self.content = self.content, None
-        self.state.place, self.state.has_moved = None, True
+        self.state.note_truncation()
         self.is_gone = True
         return content
 
