@@ -106,7 +106,7 @@ class Discovery:
             state.changed_ns = about.st_mtime_ns
             state.disk_bytes = content.read_disk_bytes(reader.position) if reader.is_settled else -1
             if not about.st_nlink:
-                state.place = None
+                state.note_deletion()
             content.close()
         state.is_finished = state.place is None
 
@@ -130,8 +130,8 @@ class Discovery:
             here = self._places.at(state.place)
             if here is not None:
                 state.has_moved = here.path != state.path
-            elif id(state) not in being_read:
-                state.place = None
+            elif state.place is not None and id(state) not in being_read:
+                state.note_deletion()
             if state.place is not None:
                 state.seen_wall_s = now_wall_s
 
