@@ -64,6 +64,22 @@ def test_a_truncated_file_that_begins_with_the_same_line_has_ids_of_its_own(worl
     assert world.sink.copies == 0
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_one_that_says_just_the_same_again_is_another_file_too(world: World, is_killed: bool) -> None:
+    world.tailer()
+    for _ in range(3):
+        world.log.write_bytes(b"")
+        world.turn_for(5)
+        if is_killed:
+            world.run_once()
+            world.tailer()
+        world.write("job began\njob ok\n")
+        world.turn_for(5)
+
+    assert [event["message"] for event in world.sink.events] == ["job began", "job ok"] * 3
+    assert world.sink.copies == 0
+
+
 def test_the_hole_before_what_a_writer_goes_on_with_after_a_truncation_is_passed_over(world: World) -> None:
     with world.log.open("wb", buffering=0) as writer:  # without O_APPEND: it keeps its position
         writer.write(b"line 1\nline 2\n")
