@@ -121,7 +121,8 @@ def _files_in(directory: str) -> dict[Place, Found]:
     try:
         device = os.stat(directory).st_dev
         with os.scandir(directory) as entries:
-            return {(device, entry.inode()): Found(entry.path, None) for entry in entries}
+            files = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+            return {(device, file.inode()): Found(file.path, None) for file in files}
     except OSError:
         return {}
 
