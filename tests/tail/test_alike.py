@@ -96,6 +96,16 @@ def test_the_successor_of_a_renamed_file_may_say_just_the_same(world: World) -> 
     assert world.sink.copies == 0
 
 
+def test_and_all_of_them_when_they_are_found_at_once(world: World) -> None:
+    for age_s, name in enumerate(["app.log", "app.log.1", "app.log.2", "app.log.10"]):
+        world.write(RUN, world.logs / name)
+        os.utime(world.logs / name, (1e9 - age_s, 1e9 - age_s))
+
+    world.settle()
+
+    assert arrived(world) == by_line(*((name, RUN) for name in ["app.log.10", "app.log.2", "app.log.1", "app.log"]))
+
+
 def test_also_after_the_oldest_was_deleted_and_the_tailer_was_down(world: World) -> None:
     world.write(RUN)
     world.run_once()

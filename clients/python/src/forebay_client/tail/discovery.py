@@ -290,8 +290,10 @@ class Discovery:
 
 
 def _may_be_copy(candidate: Candidate, state: FileState, path_now: str) -> bool:
-    """Of a file that is there, by their names."""
-    return state.may_lie_at(candidate.path) and are_named_alike(candidate.path, path_now)
+    """Of a file that is there, by their names: what a rotation makes of one is longer. So the rotated logs of a job, of
+    which the oldest are found first, are no copies of each other."""
+    is_longer = len(candidate.path) > len(path_now)
+    return is_longer and state.may_lie_at(candidate.path) and are_named_alike(candidate.path, path_now)
 
 
 def _may_hold(candidate: Candidate, state: FileState) -> bool:
