@@ -69,6 +69,7 @@ class FileState:
         self.place, self.marks = None, self.marks[-1:]
 
     def note_truncation(self) -> None:
+        """Only copies may hold it now; what is written at its place is another file's."""
         self.place = None
         self.has_moved = self.is_truncated_away = True
 
