@@ -67,6 +67,18 @@ def test_a_file_that_is_not_open_any_more_holds_back_no_stranger(world: World, b
     assert arrived(world) == by_line(("monday.log", RUN), ("tuesday.log", begin))
 
 
+def test_an_original_and_its_copy_that_are_found_at_once_are_sent_once(world: World) -> None:
+    for name in ["app.log.1", "app.log"]:
+        world.lines(1, 2, path=world.logs / name)
+        os.utime(world.logs / name, (1e9, 1e9))
+    world.tailer()
+    world.turn_for(5)
+    os.truncate(world.log, 0)
+    world.turn_for(30)
+
+    assert arrived(world) == by_line(("app.log", "line 1\nline 2\n"))
+
+
 @pytest.mark.parametrize("name", ["app.log.1", "app.log-20300101", "app-20300101.log", "app.1.log", "app_old.log"])
 def test_every_name_that_a_rotation_gives_may_be_a_copy(world: World, name: str) -> None:
     world.settings = {"paths": (world.logs / "app*",)}

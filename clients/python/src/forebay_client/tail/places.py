@@ -46,7 +46,8 @@ class Places:
                 for path in paths:
                     if not _is_excluded(path, kind):
                         self._add(matched, path, kind)
-        self.found = dict(sorted(matched.items(), key=lambda item: item[1].changed_ns))
+        # Of two as old, an original before its copy, which has the longer name.
+        self.found = dict(sorted(matched.items(), key=lambda item: (item[1].changed_ns, len(item[1].path))))
         for directory in {os.path.dirname(path) for path in known_paths}:
             for place, here in _files_in(directory).items():
                 self.found.setdefault(place, here)
