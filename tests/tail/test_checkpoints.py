@@ -1,12 +1,23 @@
 """How far each file was read outlives every death, and two never use one directory."""
 
+import itertools
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from forebay_client.tail.checkpoints import FORGOTTEN_AFTER_S, MARKS_KEPT, Checkpoints, new_state
 from forebay_client.tail.failures import TailError
+from tests.tail.rotations import pack, rename
+from tests.tail.world import World, numbered
+
+
+def cpu_s_of(work: Callable[[], object]) -> float:
+    before_s = time.process_time()
+    work()
+    return time.process_time() - before_s
 
 
 def kept(directory: Path) -> Checkpoints:
@@ -33,6 +44,18 @@ def test_what_was_saved_is_there_after_the_next_start(tmp_path: Path) -> None:
     assert again.next_generation() == 2
     assert oct((tmp_path / "checkpoints.json").stat().st_mode & 0o777) == "0o600"
     again.close()
+
+
+def test_marks_lie_close_before_the_end_and_ever_farther_apart_before(tmp_path: Path) -> None:
+    state = new_state("/var/log/app.log", "0-0-", (1, 2), b"first line\n")
+    for position in range(1, 10_001):
+        state.mark(position, b"tail")
+
+        positions = [at for at, _ in state.marks]
+        assert len(positions) <= MARKS_KEPT
+        assert (positions[0], positions[-1]) == (1, position)
+        for before, after in itertools.pairwise(positions):
+            assert after - before <= max(1, 4 * (position - after)), positions
 
 
 def test_a_death_while_it_is_written_leaves_the_one_before(tmp_path: Path) -> None:
@@ -64,6 +87,42 @@ def test_one_that_cannot_be_read_ends_the_start_and_is_left_alone(tmp_path: Path
         Checkpoints(tmp_path)
 
     assert path.read_text() == content
+
+
+def test_thousands_of_known_files_cost_little_more_to_write_than_to_read(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for number in range(5_000):
+        state = new_state(f"/var/log/{number}.log", f"{number}-", (1, number), b"first line\n")
+        for position in range(MARKS_KEPT):
+            state.mark(position, b"tail")
+        checkpoints.add(state)
+
+    save_s = min(cpu_s_of(lambda: checkpoints.save(1000.0)) for _ in range(3))
+    written = (tmp_path / "checkpoints.json").read_bytes()
+    read_s = min(cpu_s_of(lambda: json.loads(written)) for _ in range(3))
+
+    checkpoints.close()
+    assert save_s < 3 * read_s, {"save_s": save_s, "read_s": read_s}
+
+
+def test_of_a_file_that_is_deleted_one_mark_is_enough(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.tailer()
+    for number in range(20):
+        world.lines(number)
+        world.turn_for(1)
+    rotated = rename(world.log)
+    world.turn_for(30)
+    packed = pack(rotated)
+    data = packed.read_bytes()
+    packed.unlink()
+    world.run_once()
+
+    (file,) = json.loads((world.state / "checkpoints.json").read_bytes())["files"]
+    assert len(file["marks"]) == 1
+    packed.write_bytes(data)
+    assert world.settle() == numbered(*range(20))
+    assert world.sink.copies == 0
 
 
 def test_a_file_that_was_not_seen_for_long_is_forgotten_and_one_that_is_there_never(tmp_path: Path) -> None:

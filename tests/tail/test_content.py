@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay_client.tail.content import Content, GzipContent, open_content, same_so_far
-from tests.tail.world import World
+from tests.tail.rotations import rename
+from tests.tail.world import World, numbered
 
 TEXT = b"".join(b"line %d of the file\n" % number for number in range(40_000))
 
@@ -60,6 +61,29 @@ def test_one_that_is_being_written_is_read_as_far_as_it_is() -> None:
 
         assert begun + content.read(len(begun), len(TEXT)) == TEXT
         assert content.is_over(len(TEXT))
+
+
+@pytest.mark.parametrize("begun_bytes", [0, 1, 2, 12])
+def test_one_that_was_found_before_a_byte_of_it_was_written_is_text_all_the_same(
+    tmp_path: Path, begun_bytes: int
+) -> None:
+    world = World(tmp_path)
+    world.lines(*range(2000))
+    world.tailer()
+    world.turn_for(5)
+    rotated = rename(world.log)
+    world.lines(2000)
+    world.turn_for(30)
+    packed, data = rotated.with_name("app.log.1.gz"), gzip.compress(rotated.read_bytes())
+
+    packed.write_bytes(data[:begun_bytes])
+    world.turn_for(5)
+    packed.write_bytes(data)
+    rotated.unlink()
+    world.turn_for(30)
+
+    assert len(world.sink.events) == 2001
+    assert world.sink.messages == numbered(*range(2001))
 
 
 def test_what_text_lies_before_a_damage_is_read() -> None:

@@ -110,6 +110,24 @@ def test_what_was_not_read_before_the_truncation_is_read_in_the_copy(world: Worl
     assert all(len(world.sink.ids_of(line)) == 1 for line in numbered(1, 2, 3, 4))
 
 
+@pytest.mark.parametrize("reads", [3, 16, 100])
+def test_a_copy_that_was_made_many_reads_before_the_truncation_is_known_all_the_same(world: World, reads: int) -> None:
+    tailer = world.tailer()
+    world.lines(*range(2000))
+    world.turn_for(5)
+    copied = world.log.read_bytes()
+    for number in range(2000, 2000 + reads):  # written, and read, while the copy is being made
+        world.lines(number)
+        assert tailer.turn()
+    (world.logs / "app.log.1").write_bytes(copied)
+    os.truncate(world.log, 0)
+    world.lines(2000 + reads)
+    world.turn_for(60)
+
+    assert world.sink.messages == numbered(*range(2001 + reads))
+    assert len(world.sink.events) == 2001 + reads
+
+
 def test_even_when_the_copy_is_in_no_glob_and_packed(world: World) -> None:
     world.settings = {"paths": (world.log,)}
     world.lines(1, 2)
@@ -160,46 +178,6 @@ def test_it_is_read_once_it_goes_its_own_way(world: World) -> None:
     world.turn_for(30)
 
     assert {"line 3", "line 4"} <= set(world.sink.messages)
-
-
-def test_a_truncated_file_that_has_already_grown_beyond_is_a_new_one(world: World) -> None:
-    world.lines(1, 2)
-    world.tailer()
-    world.turn_for(5)
-    os.truncate(world.log, 0)
-    world.lines(3, 4, 5, 6)
-    world.turn_for(5)
-
-    assert world.sink.messages == numbered(1, 2, 3, 4, 5, 6)
-
-
-def test_a_truncated_file_that_begins_with_the_same_line_has_ids_of_its_own(world: World) -> None:
-    header = "time level message\n"
-    world.write(f"{header}one\n")
-    world.tailer()
-    world.turn_for(5)
-    os.truncate(world.log, 0)
-    world.turn_for(5)
-    world.write(f"{header}two\n")
-    world.turn_for(5)
-
-    assert [event["message"] for event in world.sink.events] == [header.strip(), "one", header.strip(), "two"]
-    assert world.sink.copies == 0
-
-
-def test_the_hole_before_what_a_writer_goes_on_with_after_a_truncation_is_passed_over(world: World) -> None:
-    with world.log.open("wb", buffering=0) as writer:  # without O_APPEND: it keeps its position
-        writer.write(b"line 1\nline 2\n")
-        world.tailer()
-        world.turn_for(5)
-        os.truncate(world.log, 0)
-        writer.write(b"line 3\n")
-        world.turn_for(5)
-        writer.write(b"line 4\n")
-        world.turn_for(5)
-
-    assert world.sink.messages == numbered(1, 2, 3, 4)
-    assert world.sink.events[2]["metadata"]["offset"] == len("line 1\nline 2\n")
 
 
 def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(world: World) -> None:

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,17 @@ class FileState:
     head_bytes: int = 0
     head_digest: str = ""
     marks: list[tuple[int, str]] = field(default_factory=list)
-    """Ascending, of what was read, which may be more than was accepted."""
+    """Ascending, of what was read, which may be more than was accepted: the first one, and others the closer to each
+    other the closer to the end. So one of them lies in a copy, too, that was made many reads ago."""
     cuts: list[int] = field(default_factory=list)
     """Offsets beyond `offset` where an event was ended by time, so that it ends there again when it is read again."""
     is_finished: bool = False
     """All of it is accepted and it is gone. A compressed copy that comes later has nothing new."""
+    has_moved: bool = False
+    """Its content went from `path`, renamed or truncated away: what comes there is another file, even if it says just
+    the same."""
+    is_truncated_away: bool = False
+    """Only a copy of it may be left, made perhaps before all that was read was written."""
     disk_bytes: int = -1
     changed_ns: int = 0
     """Size and modification on the disk when all of it had been read: unchanged, it need not be looked into. Both, for
@@ -58,9 +64,18 @@ class FileState:
     def place(self, place: Place | None) -> None:
         self.device, self.inode = place or (None, None)
 
+    def note_deletion(self) -> None:
+        """The last mark is enough to know all of it again, and thousands of files that are gone are remembered."""
+        self.place, self.marks = None, self.marks[-1:]
+
+    def note_truncation(self) -> None:
+        """Only copies may hold it now; what is written at its place is another file's."""
+        self.place = None
+        self.has_moved = self.is_truncated_away = True
+
     def mark(self, position: int, tail: bytes) -> None:
         """`tail` is what lies before the position, at most TAIL_BYTES."""
-        self.marks = [*self.marks[1 - MARKS_KEPT :], (position, digest(tail))]
+        self.marks = _thinned(sorted({**dict(self.marks), position: digest(tail)}.items()))
 
     def begins(self, content: Content) -> bool:
         """Whether the content begins as this file does."""
@@ -83,6 +98,10 @@ class FileState:
         position, expected = within[-1]
         at = max(0, position - TAIL_BYTES)
         return position if digest(content.read(at, position - at)) == expected else None
+
+    def may_lie_at(self, path: str) -> bool:
+        """Whether a file that is found there may hold this content, or a copy of it."""
+        return not (self.has_moved and path == self.path)
 
     def lies_in(self, content: Content) -> bool:
         """Whether the file at its place is still it: nothing that was read is missing."""
@@ -125,11 +144,13 @@ class Checkpoints:
     def save(self, wall_s: float) -> None:
         """Returns when it is on the disk: the old file or the new one is there, never a part."""
         self.states = [state for state in self.states if not _is_forgotten(state, wall_s)]
-        document = {"version": _VERSION, "generation": self._generation, "files": list(map(asdict, self.states))}
+        document = {"version": _VERSION, "generation": self._generation, "files": list(map(vars, self.states))}
+        # `asdict` and `json.dump` go through Python for each value: of 5,000 known files that is a second of CPU time.
+        encoded = json.dumps(document, separators=(",", ":"))
         partial = self._path.with_suffix(".partial")
         try:
             with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-                json.dump(document, file, separators=(",", ":"))
+                file.write(encoded)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, self._path)
@@ -181,6 +202,16 @@ def new_state(path: str, of_file: str, place: Place, head: bytes) -> FileState:
 def note_head(state: FileState, head: bytes) -> None:
     """A file that grows can be told by more of its beginning."""
     state.head_bytes, state.head_digest = len(head[:HEAD_BYTES]), digest(head[:HEAD_BYTES])
+
+
+def _thinned(marks: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Without the one between the two that lie closest, seen from the end, once there are too many."""
+    if len(marks) <= MARKS_KEPT:
+        return marks
+    end = marks[-1][0]
+    gaps = [(after[0] - before[0]) / (end - before[0]) for before, after in zip(marks, marks[2:])]
+    least = gaps.index(min(gaps)) + 1
+    return marks[:least] + marks[least + 1 :]
 
 
 def _state_of(entry: dict[str, Any]) -> FileState:

@@ -164,13 +164,19 @@ Content = Union[PlainContent, GzipContent]
 
 
 def open_content(path: str) -> Content:
-    """By what the file begins with, whatever its name is. Raises OSError."""
+    """Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        is_gzip = os.pread(descriptor, len(_GZIP_MAGIC), 0) == _GZIP_MAGIC
+        return content_of(descriptor)
     except OSError:
         os.close(descriptor)
         raise
+
+
+def content_of(descriptor: int) -> Content:
+    """By what the file begins with, whatever its name is. One of which nothing is there yet counts as plain until it is
+    asked for again. Raises OSError."""
+    is_gzip = os.pread(descriptor, len(_GZIP_MAGIC), 0) == _GZIP_MAGIC
     return GzipContent(descriptor) if is_gzip else PlainContent(descriptor)
 
 

@@ -7,6 +7,9 @@ to us is compared with those that we know before it is read:
 - one that is gone, or was truncated away: this is where its content went. Go on there, where we had come to.
 - none: a new file, read from its beginning.
 
+Files may say the same and be no copies: the short logs of a job, the banner of a program. So a copy of one that is
+there is looked for only among the names that a rotation gives, and a short file is known again only by such a name.
+
 One thread.
 """
 
@@ -17,10 +20,10 @@ from dataclasses import dataclass
 from typing import Callable
 
 from forebay_client.tail.checkpoints import Checkpoints, FileState, Place, new_state
-from forebay_client.tail.content import HEAD_BYTES, Content, same_so_far
+from forebay_client.tail.content import HEAD_BYTES, Content, content_of, same_so_far
 from forebay_client.tail.events import file_id
 from forebay_client.tail.options import Input, Options
-from forebay_client.tail.places import Found, Places, status_of, stem
+from forebay_client.tail.places import Found, Places, are_named_alike, status_of, stem
 from forebay_client.tail.reader import FileReader
 
 
@@ -103,7 +106,7 @@ class Discovery:
             state.changed_ns = about.st_mtime_ns
             state.disk_bytes = content.read_disk_bytes(reader.position) if reader.is_settled else -1
             if not about.st_nlink:
-                state.place = None
+                state.note_deletion()
             content.close()
         state.is_finished = state.place is None
 
@@ -124,9 +127,12 @@ class Discovery:
         being_read = {id(reader.state) for reader in self.readers}
         now_wall_s = self._options.wall_s()
         for state in self._checkpoints.states:
-            if id(state) not in being_read and state.place is not None and state.place not in self._places.found:
-                state.place = None
-            elif state.place is not None:
+            here = self._places.at(state.place)
+            if here is not None:
+                state.has_moved = here.path != state.path
+            elif state.place is not None and id(state) not in being_read:
+                state.note_deletion()
+            if state.place is not None:
                 state.seen_wall_s = now_wall_s
 
     def _note_names(self) -> None:
@@ -154,7 +160,7 @@ class Discovery:
                 self._read(state, content, kind, now_s)
             else:
                 self._candidates[state.place] = Candidate(here.path, state.place, kind, content, here.kind is None)
-                state.place = None
+                state.note_truncation()
 
     def _consider(self) -> None:
         """Files that are new to us."""
@@ -180,6 +186,8 @@ class Discovery:
 
     def _can_be_told(self, candidate: Candidate) -> bool:
         """Its first line, or a kilobyte of it, is there; of a file that does not grow any more, anything."""
+        if not candidate.content.is_compressed:  # gzip creates its file before it writes to it
+            candidate.content = content_of(candidate.content.descriptor)
         head = candidate.content.read(0, HEAD_BYTES)
         if candidate.content.damage:
             self.tell_once(f"{candidate.path}: damaged ({candidate.content.damage})")
@@ -189,22 +197,24 @@ class Discovery:
     def _is_copy_of_living(self, candidate: Candidate) -> bool:
         for reader in list(self.readers):
             self.check(reader)
-            if reader.content is not None and same_so_far(reader.content, candidate.content):
+            if reader.content is None or not _may_be_copy(candidate, reader.state, reader.path_now):
+                continue
+            if same_so_far(reader.content, candidate.content):
                 return self._note_copy(candidate, reader.path_now)
         being_read = {id(reader.state) for reader in self.readers}
         for state in self._checkpoints.states:
             here = self._places.at(state.place)
             if here is None or id(state) in being_read or state.place == candidate.place:
                 continue
-            if self._is_like_file(here, state, candidate.path, candidate.content):
+            if _may_be_copy(candidate, state, here.path) and self._is_like_file(here, state, candidate.content):
                 return self._note_copy(candidate, here.path)
         return False
 
-    def _is_like_file(self, here: Found, state: FileState, path: str, content: Content) -> bool:
+    def _is_like_file(self, here: Found, state: FileState, content: Content) -> bool:
         """Compared with a file that is known and not open now; only if it begins alike, for opening is dear. What is
-        shorter than that beginning may be a copy that has only begun, if its name says so too."""
+        shorter than that beginning may be a copy that has only begun."""
         is_short = len(content.read(0, HEAD_BYTES)) < state.head_bytes
-        if not (state.begins(content) or (is_short and stem(path) == stem(state.path))):
+        if not (is_short or state.begins(content)):
             return False
         original = self._places.open(here.path, state.place)
         if original is None:
@@ -220,10 +230,11 @@ class Discovery:
         return True
 
     def _take_up(self, candidate: Candidate, now_s: float) -> None:
-        state = self._lost_state_in(candidate.content)
+        state = self._lost_state_in(candidate)
         if state is not None:
             self._say(f"{candidate.path}: goes on at byte {state.offset} of what was {state.path}")
-            state.place, state.is_finished, state.disk_bytes = candidate.place, False, -1
+            state.place, state.disk_bytes = candidate.place, -1
+            state.is_finished = state.is_truncated_away = False
         elif candidate.only_known:
             self._looked_into[candidate.place] = os.fstat(candidate.content.descriptor).st_size
             candidate.content.close()
@@ -232,10 +243,11 @@ class Discovery:
             state = self._new_state(candidate)
         self._read(state, candidate.content, candidate.kind, now_s)
 
-    def _lost_state_in(self, content: Content) -> FileState | None:
+    def _lost_state_in(self, candidate: Candidate) -> FileState | None:
         """Of the files whose content went somewhere, the one that is found here farthest."""
-        lost = [(state.matched_bytes(content), state) for state in self._checkpoints.states if state.place is None]
-        matched = [(reached, state) for reached, state in lost if reached is not None]
+        lost = [state for state in self._checkpoints.states if state.place is None and _may_hold(candidate, state)]
+        found = [(_bytes_held(candidate, state), state) for state in lost]
+        matched = [(reached, state) for reached, state in found if reached is not None]
         return max(matched, key=lambda pair: pair[0])[1] if matched else None
 
     def _new_state(self, candidate: Candidate) -> FileState:
@@ -275,6 +287,26 @@ class Discovery:
     def _is_news(self, place: Place, here: Found) -> bool:
         about = status_of(here.path)
         return about is not None and self._looked_into.get(place) != about.st_size
+
+
+def _may_be_copy(candidate: Candidate, state: FileState, path_now: str) -> bool:
+    """Of a file that is there, by their names: what a rotation makes of one is longer. So the rotated logs of a job, of
+    which the oldest are found first, are no copies of each other."""
+    is_longer = len(candidate.path) > len(path_now)
+    return is_longer and state.may_lie_at(candidate.path) and are_named_alike(candidate.path, path_now)
+
+
+def _may_hold(candidate: Candidate, state: FileState) -> bool:
+    """What a file that is gone held: by its name, or because so much of it can be compared that chance is out."""
+    is_long = state.head_bytes == HEAD_BYTES
+    return state.may_lie_at(candidate.path) and (is_long or are_named_alike(candidate.path, state.path))
+
+
+def _bytes_held(candidate: Candidate, state: FileState) -> int | None:
+    """Up to where it is what a file held that is gone. Less than was read of that can only be the copy of one that was
+    truncated; else it is another file that begins alike."""
+    may_be_less = state.is_truncated_away and are_named_alike(candidate.path, state.path)
+    return state.matched_bytes(candidate.content) if may_be_less or state.lies_in(candidate.content) else None
 
 
 def _has_news(here: Found, state: FileState) -> bool:

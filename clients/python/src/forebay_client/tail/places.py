@@ -46,7 +46,8 @@ class Places:
                 for path in paths:
                     if not _is_excluded(path, kind):
                         self._add(matched, path, kind)
-        self.found = dict(sorted(matched.items(), key=lambda item: item[1].changed_ns))
+        # Of two as old, an original before its copy, which has the longer name.
+        self.found = dict(sorted(matched.items(), key=lambda item: (item[1].changed_ns, len(item[1].path))))
         for directory in {os.path.dirname(path) for path in known_paths}:
             for place, here in _files_in(directory).items():
                 self.found.setdefault(place, here)
@@ -99,7 +100,21 @@ def status_of(path: str) -> os.stat_result | None:
 def stem(path: str) -> str:
     """What the names of rotated files begin with: app.log becomes app.log.1, app-20300101.log or app.log.1.gz."""
     directory, name = os.path.split(path)
-    return os.path.join(directory, name.split(".", 1)[0] or name)
+    return os.path.join(directory, _stem_of_name(name))
+
+
+def are_named_alike(one: str, other: str) -> bool:
+    """Whether a rotation may have made the one name of the other, in the same directory. app2.log is not of app.log."""
+    directory, _, name = one.rpartition("/")
+    other_directory, _, other_name = other.rpartition("/")
+    if directory != other_directory:
+        return False
+    begin = min(_stem_of_name(name), _stem_of_name(other_name), key=len)
+    return all(text.startswith(begin) and not text[len(begin) :][:1].isalnum() for text in (name, other_name))
+
+
+def _stem_of_name(name: str) -> str:
+    return name.split(".", 1)[0] or name
 
 
 def _files_in(directory: str) -> dict[Place, Found]:
@@ -107,7 +122,8 @@ def _files_in(directory: str) -> dict[Place, Found]:
     try:
         device = os.stat(directory).st_dev
         with os.scandir(directory) as entries:
-            return {(device, entry.inode()): Found(entry.path, None) for entry in entries}
+            files = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+            return {(device, file.inode()): Found(file.path, None) for file in files}
     except OSError:
         return {}
 

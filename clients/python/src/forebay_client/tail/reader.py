@@ -66,8 +66,10 @@ class FileReader:
         return not self.has_lines and not self._grouper and self.state.offset >= self._handed_out
 
     def read(self, now_s: float) -> bool:
-        """One chunk more, once all lines are taken; whether there was anything."""
+        """One chunk more, once all lines are taken; whether there was any. Of a truncated file there is none."""
         data = b"" if self.content is None else self.content.read(self.position, CHUNK_BYTES)
+        if data and self.is_truncated():  # asked only now: what was read is the old file's if that is still there
+            data = b""
         self.is_at_end = not data
         if not data:
             return False
@@ -108,7 +110,7 @@ class FileReader:
         """The file is another one from here on; returns what was read from."""
         assert self.content is not None  # noqa: S101  # asked of a reader that has one
         content, self.content = self.content, None
-        self.state.place = None
+        self.state.note_truncation()
         self.is_gone = True
         return content
 

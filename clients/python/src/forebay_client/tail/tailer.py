@@ -153,8 +153,9 @@ class Tailer:
         """One chunk; whether there was one. A disk or a network that fails may come back."""
         before = reader.position
         try:
-            self.discovery.check(reader)
             has_read = reader.read(self._clock.now_s())
+            if not has_read:
+                self.discovery.check(reader)
         except OSError as error:
             self.discovery.tell_once(f"{reader.path_now}: cannot be read, {error.strerror}; it is tried again")
             return False
