@@ -43,7 +43,7 @@ class Exchange:
             "REMOTE_ADDR": self.wire.peer_address,
         }
         for name, value in event.headers:
-            environ[f"HTTP_{name.decode().upper().replace('-', '_')}"] = value.decode("latin-1")
+            _add_header(environ, name.decode(), value.decode("latin-1"))
         return environ
 
     async def read(self) -> bytes:
@@ -103,3 +103,9 @@ class Exchange:
         text = self._h11.send(event)
         if text:
             await self.wire.write(text)
+
+
+def _add_header(environ: Environ, name: str, text: str) -> None:
+    if "_" not in name:  # or it would pass for the one with hyphens, which a proxy in front has checked
+        key = f"HTTP_{name.upper().replace('-', '_')}"
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
