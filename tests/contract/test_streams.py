@@ -6,24 +6,29 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 from django.conf import settings
 from prometheus_client import REGISTRY
 
 from forebay.local.ports import free_port
 from ingest import tail_tickets
+from ingest.dataplane.policy import dump
 from ingest.dataplane.segments import Record
 from ingest.sources.listener import Listener
 from ingest.tail_tickets import issue_ticket
 from ingest.worker import Worker
+from tenants import api_keys
 from tests.contract.cast import KEYS
 from tests.programs import poll_until
 from tests.streaming import StreamClient
+from tests.unit.dataplane.world import key
 
 EVENT = {"source": "s", "level": "INFO", "message": "m"}
 DEADLINE_S = 20.0
@@ -242,6 +247,25 @@ def test_an_idle_stream_is_closed_and_told_so(node: Worker) -> None:
         last = stream.read_until("end")[-1]
 
     assert last["code"] == "idle_timeout"
+
+
+def test_a_key_that_expires_ends_its_stream_though_no_snapshot_says_so(node: Worker, port: int) -> None:
+    late = api_keys.issue().secret
+    file, before = node._snapshot_file._path, node.snapshot
+    assert before is not None
+    newer = msgspec.structs.replace(
+        before.header, built_wall_ms=before.header.built_wall_ms + 1, keys=before.header.keys + 1
+    )
+    expiring = key(late, "acme", 99, expires_wall_s=time.time() + 4)
+    file.with_suffix(".new").write_bytes(dump(newer, list(before.tenants.values()), [*before.keys.values(), expiring]))
+    file.with_suffix(".new").rename(file)
+    assert poll_until(lambda: node.callers.find(api_keys.digest(late)) is not None, DEADLINE_S)
+
+    with StreamClient(port, late) as stream:
+        stream.send([EVENT])
+        last = stream.read_until("end")[-1]
+
+    assert (last["code"], last["sequence"]) == ("expired_key", 1)
 
 
 def test_a_tenant_holds_at_most_half_of_the_connections(node: Worker) -> None:
