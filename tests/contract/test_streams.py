@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -154,35 +155,29 @@ def test_a_window_over_the_burst_goes_in_parts(port: int) -> None:
     assert sum(line["accepted"] for line in lines if line["type"] == "ack") == 5
 
 
-def test_a_stream_at_full_speed_leaves_the_others_their_turn(port: int) -> None:
-    window = b"".join([json.dumps(EVENT).encode() + b"\n"] * 1_000)
-    is_over = threading.Event()
-    acknowledged = [0]
+def test_streams_have_their_turns_one_window_each(node: Worker, new_records: Callable[[], list[Record]]) -> None:
+    sizes = {"big-1": 20, "big-2": 20, "big-3": 20, "big-4": 20, "small": 1}
 
-    def hear(busy: StreamClient) -> None:
-        while (line := busy.read()) is not None:
-            acknowledged[0] = line["sequence"]
+    def windows(source: str) -> bytes:
+        return json.dumps(EVENT | {"source": source}).encode().join([b"", b"\n"]) * 10 * sizes[source]
 
-    def send(busy: StreamClient) -> None:
-        while not is_over.is_set():
-            busy.send_bytes(window)
-        busy.finish()
+    with listening(node, FOREBAY_STREAM_WINDOW_EVENTS=10) as port, contextlib.ExitStack() as held:
+        streams = {source: held.enter_context(StreamClient(port, KEYS["acme"])) for source in sizes}
+        with node.lane_lock:  # the first window waits here, and with it the loop, until all have sent
+            for source, stream in streams.items():
+                stream.send_bytes(windows(source))
+        for source, stream in streams.items():
+            stream.read_until("ack", sequence=10 * sizes[source])
 
-    with StreamClient(port, KEYS["acme"]) as busy, StreamClient(port, KEYS["acme"]) as calm:
-        threads = [threading.Thread(target=one, args=(busy,)) for one in (hear, send)]
-        for thread in threads:
-            thread.start()
-        progress = []
-        for number in range(1, 11):
-            calm.send([EVENT])
-            calm.read_until("ack", sequence=number)
-            progress.append(acknowledged[0])
-        is_over.set()
-        for thread in threads:
-            thread.join(DEADLINE_S)
-
-    print(f"the busy stream was at {progress} when the calm one was acknowledged")
-    assert progress[-1] > progress[0]
+    turns = [json.loads(record[3])["source"] for record in new_records()][::10]
+    print(turns)
+    assert Counter(turns) == sizes
+    # One may be read a turn later than another, and the first one began alone.
+    assert turns.index("small") < 3 * len(sizes)
+    for at in range(len(turns)):
+        had = Counter(turns[:at])
+        if max(had.values(), default=0) < 20:
+            assert max(had.values(), default=0) - min(had[source] for source in sizes if source != "small") <= 3
 
 
 def test_with_delivery_ack_a_window_is_acknowledged_when_kafka_has_it(port: int) -> None:
@@ -293,15 +288,43 @@ def test_a_sender_that_does_not_read_its_answer_is_dropped(node: Worker) -> None
         assert poll_until(lambda: ended() > before, DEADLINE_S)
 
 
-def test_a_drained_listener_acknowledges_what_it_has_and_says_go_elsewhere(node: Worker) -> None:
+def test_a_drained_listener_acknowledges_all_that_it_took_in_and_says_go_elsewhere(
+    node: Worker, new_records: Callable[[], list[Record]]
+) -> None:
+    lines: list[dict[str, Any]] = []
+    acknowledged, is_over = threading.Event(), threading.Event()
+    sent = 0
+
+    def hear() -> None:
+        while (line := stream.read()) is not None:
+            lines.append(line)
+            if line["type"] == "ack":
+                acknowledged.set()
+        is_over.set()
+
+    def send() -> None:
+        nonlocal sent
+        while not is_over.is_set():
+            stream.send([EVENT] * 20)
+            sent += 20
+
     with listening(node) as port:
         stream = StreamClient(port, KEYS["acme"])
-        stream.send([EVENT])
-        stream.read_until("ack", sequence=1)
-    with stream:
-        last = stream.read_until("end")[-1]
+        hearing = threading.Thread(target=hear)
+        sending = threading.Thread(target=send)
+        for thread in (hearing, sending):
+            thread.start()
+        assert acknowledged.wait(DEADLINE_S)
+        # It is still sent to when it is told to stop.
+    for thread in (hearing, sending):
+        thread.join(DEADLINE_S)
+    stream.socket.close()
 
-    assert (last["code"], last["sequence"]) == ("go_elsewhere", 1)
+    last = lines[-1]
+    print(f"sent {sent}, acknowledged {last['sequence']}, stored {len(new_records())}")
+    assert last["code"] == "go_elsewhere"
+    assert sent > last["sequence"] == len(new_records())
+    assert sum(line["accepted"] for line in lines if line["type"] == "ack") == last["sequence"]
 
 
 def test_a_tail_says_that_there_is_nothing_to_see_while_redis_is_away(port: int) -> None:
