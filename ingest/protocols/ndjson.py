@@ -34,9 +34,12 @@ class LineSplitter:
         """What has arrived. Blank lines are none."""
         head, *rest = piece.split(b"\n")
         self._grow(head)
-        for line in rest:
+        if rest:
             self._complete()
-            self._grow(line)
+            # Lines of nothing cost nobody's quota, so they must hardly cost time.
+            for line in filter(None, rest[:-1]):
+                self._add(line if len(line) <= self._max_bytes else TOO_LONG)
+            self._grow(rest[-1])
 
     def finish(self) -> None:
         """Nothing follows: what has come of a line is one."""
@@ -54,6 +57,9 @@ class LineSplitter:
         line = b"".join(self._partial) if self.partial_bytes <= self._max_bytes else TOO_LONG
         self._partial.clear()
         self.partial_bytes = 0
+        self._add(line)
+
+    def _add(self, line: bytes) -> None:
         if line and not line.isspace():
             self.ready.add(line)
 

@@ -3,6 +3,7 @@
 Sources; the loop's thread, one task a connection. A connection serves one request and is closed: these are long-lived.
 """
 
+import asyncio
 from http import HTTPStatus
 from http.client import responses
 from typing import Any
@@ -11,7 +12,7 @@ import h11
 
 from ingest.api.answers import Answer
 from ingest.dataplane.errors import StreamEnded
-from ingest.sources.wire import Wire
+from ingest.sources.wire import PIECES_A_TURN, Wire
 
 Environ = dict[str, Any]
 
@@ -24,6 +25,7 @@ class Exchange:
         self.request: h11.Request | None = None
         self._h11 = h11.Connection(h11.SERVER)
         self._is_over = False
+        self._has_more = True
 
     async def head(self) -> Environ:
         """The request as a WSGI environ without its body. Raises StreamEnded, and h11.RemoteProtocolError for what is
@@ -41,26 +43,22 @@ class Exchange:
             "REMOTE_ADDR": self.wire.peer_address,
         }
         for name, value in event.headers:
-            environ[f"HTTP_{name.decode().upper().replace('-', '_')}"] = value.decode("latin-1")
+            _add_header(environ, name.decode(), value.decode("latin-1"))
         return environ
 
     async def read(self) -> bytes:
-        """What has arrived of the body, b"" at its end. Raises StreamEnded where the connection breaks."""
-        pieces: list[bytes] = []
+        """What has arrived of the body, b"" at its end. Raises StreamEnded where the connection breaks.
+
+        May be cut short where it waits: what was parsed is given back before the next wait.
+        """
         while not self._is_over:
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                raise StreamEnded("incomplete_body", f"The body broke off: {error}") from None
-            if isinstance(event, h11.Data):
-                pieces.append(bytes(event.data))
-            elif event is not h11.NEED_DATA:
-                self._is_over = True
-            elif pieces:
-                break
+            if self._has_more:
+                await asyncio.sleep(0)  # whoever has more to say lets the others speak first
             else:
                 self._h11.receive_data(await self.wire.receive())
-        return b"".join(pieces)
+            if text := self._parse():
+                return text
+        return b""
 
     async def answer(self, answer: Answer) -> None:
         """A whole answer, with its end."""
@@ -89,7 +87,25 @@ class Exchange:
         """What came behind the head and is not HTTP any more."""
         return self._h11.trailing_data[0]
 
+    def _parse(self) -> bytes:
+        """The body in the next chunks; a connection that has more than a turn of them goes on with its next one."""
+        pieces: list[bytes] = []
+        try:
+            while len(pieces) < PIECES_A_TURN and isinstance(event := self._h11.next_event(), h11.Data):
+                pieces.append(event.data)
+        except h11.RemoteProtocolError as error:
+            raise StreamEnded("incomplete_body", f"The body broke off: {error}") from None
+        self._has_more = isinstance(event, h11.Data)
+        self._is_over = not self._has_more and event is not h11.NEED_DATA
+        return b"".join(pieces)
+
     async def _send(self, event: h11.Event) -> None:
         text = self._h11.send(event)
         if text:
             await self.wire.write(text)
+
+
+def _add_header(environ: Environ, name: str, text: str) -> None:
+    if "_" not in name:  # or it would pass for the one with hyphens, which a proxy in front has checked
+        key = f"HTTP_{name.upper().replace('-', '_')}"
+        environ[key] = f"{environ[key]},{text}" if key in environ else text

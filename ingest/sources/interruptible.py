@@ -26,7 +26,7 @@ class Interruptible:
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
     def recheck(self) -> None:
-        """The snapshot has changed: whoever lives on what it no longer allows, ends."""
+        """With each new snapshot, and each second: whoever lives on what is no longer allowed, ends."""
 
     async def within(self, timeout_s: float | None, wait: Callable[[], Awaitable[T]]) -> T:
         """What is awaited, unless it takes too long. Raises TimeoutError, and the ending."""

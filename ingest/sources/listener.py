@@ -53,6 +53,7 @@ STREAM_PATH: Final = "/api/logs/stream"
 TAIL_PATH: Final = "/api/logs/tail"
 METHODS: Final = {STREAM_PATH: "POST", TAIL_PATH: "GET"}
 LOOK_S: Final = 0.25
+RECHECK_S: Final = 1.0
 _FILES_BESIDE: Final = 256
 _BACKLOG: Final = 1024
 _KEEPALIVE_IDLE_S: Final = 60
@@ -237,12 +238,12 @@ class Listener:
             raise Unavailable("shutting_down", "This process is going away; another will answer")
 
     async def _look(self) -> None:
-        """Now and then: a new snapshot may have revoked what a connection lives on, and the kernel may have dropped."""
-        snapshot = self._node.snapshot
+        """Now and then: what a connection lives on may be revoked by a new snapshot, or expire; the kernel may drop."""
+        snapshot, checked_s = self._node.snapshot, time.monotonic()
         while True:
             await asyncio.sleep(LOOK_S)
-            if self._node.snapshot is not snapshot:
-                snapshot = self._node.snapshot
+            if self._node.snapshot is not snapshot or time.monotonic() - checked_s >= RECHECK_S:
+                snapshot, checked_s = self._node.snapshot, time.monotonic()
                 for session in self._connections:
                     session.recheck()
             try:

@@ -189,7 +189,7 @@ class Tail(Interruptible):
             self._tails.leave(self)
 
     def recheck(self) -> None:
-        """The snapshot has changed."""
+        """A key that is revoked or expires ends its tails."""
         try:
             self._reader.check()
         except Refused as refused:

@@ -104,10 +104,15 @@ class Positions:
         return await answer
 
     async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._calls:
             calls, self._calls = self._calls, []
-            loop = asyncio.get_running_loop()
-            answers = await loop.run_in_executor(self._thread, self._execute, calls)
+            answers: Sequence[Any] = [None] * len(calls)
+            try:
+                answers = await loop.run_in_executor(self._thread, self._execute, calls)
+            except Exception:  # whatever it is, streams that wait here must not wait for ever
+                log.exception("positions of streams cannot be kept")
+                self._retry_at_s = time.monotonic() + RETRY_S
             for call, answer in zip(calls, answers, strict=True):
                 if not call.answer.done():
                     call.answer.set_result(answer)
@@ -118,8 +123,17 @@ class Positions:
         for call in calls:
             pipe.eval(call.script, 1, call.name.redis_key, *call.arguments)
         try:
-            return pipe.execute()
+            # What goes wrong with one stream is nothing to the others.
+            answers = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
             log.debug("Redis does not answer: %s", error)
             self._retry_at_s = time.monotonic() + RETRY_S
             return [None] * len(calls)
+        return [_known(answer, call) for answer, call in zip(answers, calls, strict=True)]
+
+
+def _known(answer: Any, call: _Call) -> Any:
+    if isinstance(answer, Exception):
+        log.warning("Redis refuses the position of %s: %s", call.name.redis_key, answer)
+        return None
+    return answer

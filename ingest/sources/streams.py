@@ -135,7 +135,7 @@ class Stream(Interruptible):
         return "complete"
 
     def recheck(self) -> None:
-        """The snapshot has changed: a revoked key ends its streams, busy or not."""
+        """A key that is revoked or expires ends its streams, busy or not."""
         try:
             self._caller()
         except Refused as refused:

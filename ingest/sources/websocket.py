@@ -3,7 +3,9 @@
 Sources; the loop's thread, one task a connection. A message may hold several lines; the end of one ends its last line.
 """
 
+import asyncio
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Protocol
 
 from wsproto import ConnectionType, WSConnection
@@ -12,7 +14,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from ingest.dataplane.errors import BadRequest, StreamEnded
 from ingest.sources.exchange import Exchange
-from ingest.sources.wire import Wire
+from ingest.sources.wire import PIECES_A_TURN, Wire
 
 
 class Peer(Protocol):
@@ -42,6 +44,8 @@ class WebSocket:
         self._ws = WSConnection(ConnectionType.SERVER)
         self._unread = exchange.unread()
         self._is_over = False
+        self._has_more = True
+        self._ping: Ping | None = None
         try:
             self._ws.initiate_upgrade_connection(list(request.headers), request.target.decode("latin-1"))
         except (RemoteProtocolError, LocalProtocolError) as error:
@@ -54,17 +58,18 @@ class WebSocket:
             self._ws.receive_data(self._unread)
 
     async def read(self) -> bytes:
-        """What has arrived, b"" when the peer closes. Raises StreamEnded where the connection breaks."""
-        pieces: list[bytes] = []
-        while not pieces and not self._is_over:
-            try:
-                for event in self._ws.events():
-                    pieces += await self._heard(event)
-                if not pieces and not self._is_over:
-                    await self._receive()
-            except RemoteProtocolError as error:
-                raise StreamEnded("incomplete_body", f"The connection broke: {error}") from None
-        return b"".join(pieces)
+        """What has arrived, b"" when the peer closes. Raises StreamEnded where the connection breaks.
+
+        May be cut short where it waits: what was heard is given back before the next wait.
+        """
+        while not self._is_over:
+            if self._has_more:
+                await asyncio.sleep(0)  # whoever has more to say lets the others speak first
+            else:
+                await self._receive()
+            if text := self._hear():
+                return text
+        return b""
 
     async def say(self, text: bytes) -> None:
         """One line, as a message."""
@@ -76,20 +81,33 @@ class WebSocket:
             await self._send(CloseConnection(code=1000))
 
     async def _receive(self) -> None:
+        if self._ping is not None:
+            # Of several only the last one needs its answer (RFC 6455, 5.5.3).
+            ping, self._ping = self._ping, None
+            await self._send(ping.response())
         received = await self.wire.receive()
         if not received:
             raise StreamEnded("incomplete_body", "The connection was closed without a goodbye")
         self._ws.receive_data(received)
 
-    async def _heard(self, event: Event) -> list[bytes]:
-        if isinstance(event, Message):
-            text = event.data.encode() if isinstance(event.data, str) else bytes(event.data)
-            return [text, b"\n"] if event.message_finished else [text]
-        if isinstance(event, Ping):
-            await self._send(event.response())
-        elif isinstance(event, CloseConnection):
-            self._is_over = True
-        return []
+    def _hear(self) -> bytes:
+        """What the next frames say; none of it where a fragment is empty, or ends within a character."""
+        pieces: list[bytes] = []
+        try:
+            events = list(islice(self._ws.events(), PIECES_A_TURN))
+        except RemoteProtocolError as error:
+            raise StreamEnded("incomplete_body", f"The connection broke: {error}") from None
+        self._has_more = len(events) == PIECES_A_TURN
+        for event in events:
+            if isinstance(event, Message):
+                pieces.append(event.data.encode() if isinstance(event.data, str) else bytes(event.data))
+                if event.message_finished:
+                    pieces.append(b"\n")
+            elif isinstance(event, Ping):
+                self._ping = event
+            elif isinstance(event, CloseConnection):
+                self._is_over = True
+        return b"".join(pieces)
 
     async def _send(self, event: Event) -> None:
         try:

@@ -9,6 +9,9 @@ from typing import Final
 from ingest.dataplane.errors import StreamEnded
 
 READ_BYTES: Final = 64 * 1024
+# Chunks or frames that are parsed at once. A peer may make them of a byte each, and parsing 64 KiB of those would keep
+# all others waiting for some 200 ms.
+PIECES_A_TURN: Final = 256
 # What a peer still sends is taken for so long before the connection closes: a reset would eat the answer on its way.
 LINGER_S: Final = 2.0
 

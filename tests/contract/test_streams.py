@@ -8,25 +8,30 @@ import json
 import select
 import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 from django.conf import settings
 from prometheus_client import REGISTRY
 
 from forebay.local.ports import free_port
 from ingest import tail_tickets
-from ingest.dataplane.policy import OverridePolicy
+from ingest.dataplane.policy import OverridePolicy, dump
 from ingest.dataplane.segments import Record
 from ingest.sources.listener import Listener
 from ingest.tail_tickets import issue_ticket
 from ingest.worker import Worker
+from tenants import api_keys
 from tests.contract.cast import KEYS
 from tests.programs import poll_until
 from tests.streaming import StreamClient
+from tests.unit.dataplane.world import key
 
 EVENT = {"source": "s", "level": "INFO", "message": "m"}
 DEADLINE_S = 20.0
@@ -210,35 +215,29 @@ def test_a_stream_is_not_read_while_kafka_is_behind_and_the_journal_is_filled_to
     assert len({json.loads(record[3])["eventId"] for record in new_records()}) == len(new_records()) == 2 + lines
 
 
-def test_a_stream_at_full_speed_leaves_the_others_their_turn(port: int) -> None:
-    window = b"".join([json.dumps(EVENT).encode() + b"\n"] * 1_000)
-    is_over = threading.Event()
-    acknowledged = [0]
+def test_streams_have_their_turns_one_window_each(node: Worker, new_records: Callable[[], list[Record]]) -> None:
+    sizes = {"big-1": 20, "big-2": 20, "big-3": 20, "big-4": 20, "small": 1}
 
-    def hear(busy: StreamClient) -> None:
-        while (line := busy.read()) is not None:
-            acknowledged[0] = line["sequence"]
+    def windows(source: str) -> bytes:
+        return json.dumps(EVENT | {"source": source}).encode().join([b"", b"\n"]) * 10 * sizes[source]
 
-    def send(busy: StreamClient) -> None:
-        while not is_over.is_set():
-            busy.send_bytes(window)
-        busy.finish()
+    with listening(node, FOREBAY_STREAM_WINDOW_EVENTS=10) as port, contextlib.ExitStack() as held:
+        streams = {source: held.enter_context(StreamClient(port, KEYS["acme"])) for source in sizes}
+        with node.lane_lock:  # the first window waits here, and with it the loop, until all have sent
+            for source, stream in streams.items():
+                stream.send_bytes(windows(source))
+        for source, stream in streams.items():
+            stream.read_until("ack", sequence=10 * sizes[source])
 
-    with StreamClient(port, KEYS["acme"]) as busy, StreamClient(port, KEYS["acme"]) as calm:
-        threads = [threading.Thread(target=one, args=(busy,)) for one in (hear, send)]
-        for thread in threads:
-            thread.start()
-        progress = []
-        for number in range(1, 11):
-            calm.send([EVENT])
-            calm.read_until("ack", sequence=number)
-            progress.append(acknowledged[0])
-        is_over.set()
-        for thread in threads:
-            thread.join(DEADLINE_S)
-
-    print(f"the busy stream was at {progress} when the calm one was acknowledged")
-    assert progress[-1] > progress[0]
+    turns = [json.loads(record[3])["source"] for record in new_records()][::10]
+    print(turns)
+    assert Counter(turns) == sizes
+    # One may be read a turn later than another, and the first one began alone.
+    assert turns.index("small") < 3 * len(sizes)
+    for at in range(len(turns)):
+        had = Counter(turns[:at])
+        if max(had.values(), default=0) < 20:
+            assert max(had.values(), default=0) - min(had[source] for source in sizes if source != "small") <= 3
 
 
 def test_with_delivery_ack_a_window_is_acknowledged_when_kafka_has_it(port: int) -> None:
@@ -305,6 +304,25 @@ def test_an_idle_stream_is_closed_and_told_so(node: Worker) -> None:
     assert last["code"] == "idle_timeout"
 
 
+def test_a_key_that_expires_ends_its_stream_though_no_snapshot_says_so(node: Worker, port: int) -> None:
+    late = api_keys.issue().secret
+    file, before = node._snapshot_file._path, node.snapshot
+    assert before is not None
+    newer = msgspec.structs.replace(
+        before.header, built_wall_ms=before.header.built_wall_ms + 1, keys=before.header.keys + 1
+    )
+    expiring = key(late, "acme", 99, expires_wall_s=time.time() + 4)
+    file.with_suffix(".new").write_bytes(dump(newer, list(before.tenants.values()), [*before.keys.values(), expiring]))
+    file.with_suffix(".new").rename(file)
+    assert poll_until(lambda: node.callers.find(api_keys.digest(late)) is not None, DEADLINE_S)
+
+    with StreamClient(port, late) as stream:
+        stream.send([EVENT])
+        last = stream.read_until("end")[-1]
+
+    assert (last["code"], last["sequence"]) == ("expired_key", 1)
+
+
 def test_a_tenant_holds_at_most_half_of_the_connections(node: Worker) -> None:
     with (
         listening(node, FOREBAY_LISTEN_CONNECTIONS=2) as port,
@@ -330,15 +348,44 @@ def test_a_sender_that_does_not_read_its_answer_is_dropped(node: Worker) -> None
         assert poll_until(lambda: ended() > before, DEADLINE_S)
 
 
-def test_a_drained_listener_acknowledges_what_it_has_and_says_go_elsewhere(node: Worker) -> None:
+def test_a_drained_listener_acknowledges_all_that_it_took_in_and_says_go_elsewhere(
+    node: Worker, new_records: Callable[[], list[Record]]
+) -> None:
+    lines: list[dict[str, Any]] = []
+    acknowledged, is_over = threading.Event(), threading.Event()
+    sent = 0
+
+    def hear() -> None:
+        while (line := stream.read()) is not None:
+            lines.append(line)
+            if line["type"] == "ack":
+                acknowledged.set()
+        is_over.set()
+
+    def send() -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):  # it is closed some time after its last line
+            while not is_over.is_set():
+                sent += 20
+                stream.send([EVENT] * 20)
+
     with listening(node) as port:
         stream = StreamClient(port, KEYS["acme"])
-        stream.send([EVENT])
-        stream.read_until("ack", sequence=1)
-    with stream:
-        last = stream.read_until("end")[-1]
+        hearing = threading.Thread(target=hear)
+        sending = threading.Thread(target=send)
+        for thread in (hearing, sending):
+            thread.start()
+        assert acknowledged.wait(DEADLINE_S)
+        # It is still sent to when it is told to stop.
+    for thread in (hearing, sending):
+        thread.join(DEADLINE_S)
+    stream.socket.close()
 
-    assert (last["code"], last["sequence"]) == ("go_elsewhere", 1)
+    last = lines[-1]
+    print(f"sent {sent}, acknowledged {last['sequence']}, stored {len(new_records())}")
+    assert last["code"] == "go_elsewhere"
+    assert sent > last["sequence"] == len(new_records())
+    assert sum(line["accepted"] for line in lines if line["type"] == "ack") == last["sequence"]
 
 
 def test_a_tail_says_that_there_is_nothing_to_see_while_redis_is_away(port: int) -> None:

@@ -105,7 +105,7 @@ def platform(
         "FOREBAY_SYSLOG_TLS_CLIENT_CA_FILE": str(certificates / "ca.pem"),
         "FOREBAY_SYSLOG_CERTIFICATES": "router.example=bolt",
         "FOREBAY_SYSLOG_UDP_BUFFER_BYTES": "2304",
-        "FOREBAY_LISTEN_HEAD_TIMEOUT_S": "1",
+        "FOREBAY_LISTEN_HEAD_TIMEOUT_S": "5",
         "FOREBAY_LISTEN_LINE_TIMEOUT_S": "1",
     }
     with new_database(postgres_url, migrated_database) as database_url:

@@ -72,6 +72,41 @@ def test_without_redis_a_process_knows_what_it_did_itself(own_redis: RedisServer
     assert resumed == Position(9, b"later")
 
 
+def test_one_stream_whose_entry_is_broken_is_nothing_to_the_others(empty_redis_url: str) -> None:
+    with Redis.from_url(empty_redis_url) as client:
+        client.set(NAME.redis_key, "of another type")
+    lost = StreamName("acme", "lost")
+
+    async def both() -> tuple[Any, ...]:
+        found, there = positions(empty_redis_url), positions(empty_redis_url)
+        await there.open(lost, "another")
+        told = await asyncio.gather(
+            found.reach(NAME, "me", Position(3, b"ack")), found.reach(lost, "me", Position(5, b"ack"))
+        )
+        return told, await found.open(NAME, "next")
+
+    told, broken = asyncio.run(both())
+
+    assert told == [True, False]
+    assert broken == Position(3, b"ack")
+
+
+def test_what_nobody_thought_of_holds_up_no_stream(empty_redis_url: str) -> None:
+    class Unencodable(str):
+        def encode(self, *arguments: Any) -> bytes:
+            raise OSError("not one of Redis's errors")
+
+    async def told() -> list[bool]:
+        found = positions(empty_redis_url)
+        async with asyncio.timeout(20):
+            return [
+                await found.reach(NAME, Unencodable("me"), Position(1)),
+                await found.reach(NAME, "me", Position(2)),
+            ]
+
+    assert asyncio.run(told()) == [True, True]
+
+
 @pytest.mark.parametrize("name", [NAME, StreamName("a-1", "x:y.z_0-")])
 def test_streams_of_a_tenant_lie_in_one_slot_of_a_cluster(name: StreamName) -> None:
     assert name.redis_key == f"forebay:stream:{{{name.tenant}}}:{name.stream}"

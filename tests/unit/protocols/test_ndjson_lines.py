@@ -1,5 +1,7 @@
 """Streams taken apart: lines from pieces of any size, events with lasting ids, a line that is too long."""
 
+import sys
+from typing import Any
 from uuid import UUID
 
 from hypothesis import given
@@ -39,6 +41,23 @@ def test_a_line_over_the_limit_is_not_kept_and_keeps_its_place() -> None:
     assert lines == [EVENT, ndjson.TOO_LONG, EVENT]
     assert [(index, error.code) for index, error in decoded.rejected.items()] == [(1, "event_too_large")]
     assert list(decoded.indexes) == [0, 2]
+
+
+def test_empty_lines_are_not_looked_at_one_by_one() -> None:
+    calls = []
+
+    def count(frame: Any, kind: str, argument: Any) -> None:
+        calls.append(kind)
+
+    splitter = LineSplitter(max_bytes=100)
+    sys.setprofile(count)
+    try:
+        splitter.feed(b"a" + b"\n" * 65_536 + b"b\n")
+    finally:
+        sys.setprofile(None)
+
+    assert all_of(splitter) == [b"a", b"b"]
+    assert len(calls) < 100
 
 
 def test_a_null_that_was_sent_is_not_taken_for_a_long_line() -> None:
