@@ -14,6 +14,7 @@ from ingest.api.lane import Lane
 from ingest.dataplane.segments import Record
 from ingest.worker import Worker, worker
 from tests.contract.cast import snapshot_blob
+from tests.contract.listening import listening
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +72,10 @@ def new_records(node: Worker) -> Callable[[], list[Record]]:
         return [record for entry in entries for record in getattr(entry, "records", [])]
 
     return read
+
+
+@pytest.fixture(scope="module")
+def port(node: Worker) -> Iterator[int]:
+    """Of a listener beside the worker."""
+    with listening(node) as port:
+        yield port

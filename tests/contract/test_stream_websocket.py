@@ -10,13 +10,7 @@ import websocket
 
 from ingest.worker import Worker
 from tests.contract.cast import KEYS
-from tests.contract.test_streams import DEADLINE_S, EVENT, ask, listening
-
-
-@pytest.fixture(scope="module")
-def port(node: Worker) -> Iterator[int]:
-    with listening(node) as port:
-        yield port
+from tests.contract.listening import DEADLINE_S, EVENT, ask, listening
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Streams and the live tail as their peers meet them, on one worker in this process whose Redis is away."""
 
-import asyncio
 import contextlib
-import http.client
 import itertools
 import json
 import select
@@ -13,75 +11,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 import pytest
 from django.conf import settings
 from prometheus_client import REGISTRY
 
-from forebay.local.ports import free_port
-from ingest import tail_tickets
 from ingest.dataplane.policy import OverridePolicy, dump
 from ingest.dataplane.segments import Record
-from ingest.sources.listener import Listener
-from ingest.tail_tickets import issue_ticket
 from ingest.worker import Worker
 from tenants import api_keys
 from tests.contract.cast import KEYS
+from tests.contract.listening import DEADLINE_S, EVENT, ask, listening
 from tests.programs import poll_until
 from tests.streaming import StreamClient
 from tests.unit.dataplane.world import key
 
-EVENT = {"source": "s", "level": "INFO", "message": "m"}
-DEADLINE_S = 20.0
 _words = itertools.count(1)
-
-
-@contextmanager
-def listening(node: Worker, **chosen: Any) -> Iterator[int]:
-    """A listener on a port of its own, with these settings; drained at the end."""
-    chosen = {"FOREBAY_LISTEN_PORT": free_port(), **chosen}
-    before = {name: getattr(settings, name) for name in chosen}
-    for name, value in chosen.items():
-        setattr(settings, name, value)
-    begun, loops = threading.Event(), list[asyncio.AbstractEventLoop]()
-    listener = Listener(node)
-
-    async def serve() -> None:
-        loops.append(asyncio.get_running_loop())
-        loops[0].call_soon(begun.set)
-        await listener.run()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="listener")
-    thread.start()
-    try:
-        assert begun.wait(DEADLINE_S)
-        assert poll_until(lambda: answers(settings.FOREBAY_LISTEN_PORT), DEADLINE_S)
-        yield settings.FOREBAY_LISTEN_PORT
-    finally:
-        loops[0].call_soon_threadsafe(listener.stop)
-        thread.join(DEADLINE_S)
-        for name, value in before.items():
-            setattr(settings, name, value)
-        assert not thread.is_alive()
-
-
-def answers(port: int) -> bool:
-    try:
-        return ask(port, "GET", "/health/live")[0] == 200
-    except OSError:
-        return False
-
-
-def ask(port: int, method: str, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-    try:
-        connection.request(method, path, headers=headers)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -108,12 +54,6 @@ def send_until_full(stream: StreamClient, line: bytes, most_bytes: int) -> tuple
         left = left[stream.socket.send(left) :]
         assert sent_lines * len(line) < most_bytes, "it is read all the same"
     return sent_lines, left
-
-
-@pytest.fixture(scope="module")
-def port(node: Worker) -> Iterator[int]:
-    with listening(node) as port:
-        yield port
 
 
 def test_bad_lines_are_told_by_their_sequence_and_the_good_ones_go_on(
@@ -386,44 +326,3 @@ def test_a_drained_listener_acknowledges_all_that_it_took_in_and_says_go_elsewhe
     assert last["code"] == "go_elsewhere"
     assert sent > last["sequence"] == len(new_records())
     assert sum(line["accepted"] for line in lines if line["type"] == "ack") == last["sequence"]
-
-
-def test_a_tail_says_that_there_is_nothing_to_see_while_redis_is_away(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-    connection.request("GET", "/api/logs/tail", headers={"X-API-Key": KEYS["acme"]})
-    response = connection.getresponse()
-    lines = [response.readline().decode().strip() for _ in range(4)]
-    response.close()
-    connection.close()
-
-    assert response.getheader("Content-Type") == "text/event-stream"
-    assert lines == ["retry: 2000", "", "event: wait", 'data: {"code":"sample_unavailable"}']
-
-
-def tail_of(port: int, ticket: str) -> http.client.HTTPResponse:
-    """The answer to a browser, which has a ticket and no key."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-    connection.request("GET", f"/api/logs/tail?{urlencode({'ticket': ticket})}")
-    return connection.getresponse()
-
-
-def test_a_ticket_of_the_console_opens_the_tail_to_its_page_until_it_is_over(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tail_tickets, "TICKET_S", 1.5)
-
-    with tail_of(port, issue_ticket("acme")) as answer:
-        told = answer.read().decode()  # to its end
-
-    assert (answer.status, answer.getheader("Access-Control-Allow-Origin")) == (200, "*")
-    assert 'event: end\ndata: {"code":"expired_ticket"' in told
-
-
-@pytest.mark.parametrize(
-    ("tenant", "status", "code"), [("", 401, "malformed_ticket"), ("nobody", 403, "unknown_tenant")]
-)
-def test_a_ticket_that_is_none_opens_nothing(port: int, tenant: str, status: int, code: str) -> None:
-    with tail_of(port, issue_ticket(tenant) if tenant else "forged") as answer:
-        problem = json.loads(answer.read())
-
-    assert (answer.status, problem["code"]) == (status, code)

@@ -23,7 +23,7 @@ from ingest.dataplane.segments import Record
 from ingest.sources.syslog_senders import Received, Senders
 from ingest.worker import Worker
 from tests.contract.cast import BOLTS_EVENTS_A_DAY, KEYS
-from tests.contract.test_streams import DEADLINE_S, answers, listening
+from tests.contract.listening import DEADLINE_S, answers, listening
 from tests.integration.conftest import certificates_in
 from tests.programs import poll_until
 from tests.streaming import StreamClient
