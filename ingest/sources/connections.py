@@ -21,6 +21,7 @@ class Connections:
         self._held: dict[Interruptible, None] = {}
         self._by_owner: Counter[str] = Counter()
         self._unclaimed: dict[Interruptible, str] = {}
+        self._are_ending = False
 
     def __len__(self) -> int:
         return len(self._held)
@@ -56,11 +57,14 @@ class Connections:
         self._unclaimed.pop(session, None)
 
     def end_all(self, why: StreamEnded) -> None:
-        """Each of them finishes what it has in hand."""
+        """Each of them finishes what it has in hand, and none begins any more."""
+        self._are_ending = True
         for session in self:
             session.end(why)
 
     def _check_room(self, owner: str) -> None:
+        if self._are_ending:
+            raise Unavailable("shutting_down", "This process is going away; another will answer")
         if len(self._held) >= self._most:
             raise Unavailable("too_many_connections", f"This process holds {self._most} connections already")
         if self._by_owner[owner] >= max(1, self._most // 2):

@@ -12,46 +12,22 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
-from urllib.parse import parse_qsl
 
-import h11
 from django.conf import settings
 
-from ingest.api.addresses import client_address
-from ingest.api.admission import admit
-from ingest.api.answers import Answer
-from ingest.api.lane import PROBES
-from ingest.api.problems import problem
-from ingest.api.tracing import correlation_id
-from ingest.dataplane import metrics
-from ingest.dataplane.errors import (
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-    Refused,
-    RequestTimeout,
-    StreamEnded,
-    Throttled,
-    Unavailable,
-)
+from ingest.dataplane.errors import StreamEnded
 from ingest.sources.connections import Connections
-from ingest.sources.exchange import Environ, Exchange
-from ingest.sources.live_tail import Filters, Tail, Tails, admit_reader
+from ingest.sources.http_connections import HttpConnections
 from ingest.sources.positions import Positions
-from ingest.sources.streams import Stream, Streams
 from ingest.sources.syslog_losses import Losses
 from ingest.sources.syslog_senders import Port, certificate_tenants, ports
 from ingest.sources.syslog_tcp import TLS_HANDSHAKE_S, SyslogConnections, tls_context
 from ingest.sources.syslog_udp import UdpPort
-from ingest.sources.websocket import WebSocket, is_websocket
-from ingest.sources.wire import READ_BYTES, Wire
+from ingest.sources.wire import READ_BYTES
 from ingest.worker import Worker
 
 log = logging.getLogger(__name__)
 
-STREAM_PATH: Final = "/api/logs/stream"
-TAIL_PATH: Final = "/api/logs/tail"
-METHODS: Final = {STREAM_PATH: "POST", TAIL_PATH: "GET"}
 LOOK_S: Final = 0.25
 RECHECK_S: Final = 1.0
 _FILES_BESIDE: Final = 256
@@ -68,8 +44,7 @@ class Listener:
         self._node = node
         self._connections = Connections(settings.FOREBAY_LISTEN_CONNECTIONS)
         self._positions = Positions(node.redis, kept_s=settings.FOREBAY_STREAM_POSITION_KEPT_S)
-        self._streams = Streams(node, self._positions)
-        self._tails = Tails(node)
+        self._http = HttpConnections(node, self._connections, self._positions)
         self._losses = Losses()
         self._syslog = SyslogConnections(
             node, self._connections, self._losses, certificate_tenants(settings.FOREBAY_SYSLOG_CERTIFICATES)
@@ -98,7 +73,7 @@ class Listener:
         self._stopping.set()
 
     async def _open(self) -> None:
-        await self._serve(self._serve_http, settings.FOREBAY_LISTEN_PORT)
+        await self._serve(self._http.serve, settings.FOREBAY_LISTEN_PORT)
         for port in ports(settings.FOREBAY_SYSLOG_TCP):
             await self._serve(self._syslog_on(port), port.number, "tcp")
         tls_ports = ports(settings.FOREBAY_SYSLOG_TLS)
@@ -154,89 +129,6 @@ class Listener:
 
         return serve
 
-    async def _serve_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        wire = Wire(reader, writer, settings.FOREBAY_LISTEN_WRITE_TIMEOUT_S)
-        exchange = Exchange(wire)
-        try:
-            try:
-                async with asyncio.timeout(settings.FOREBAY_LISTEN_HEAD_TIMEOUT_S):
-                    environ = await exchange.head()
-            except TimeoutError:
-                await exchange.answer(problem(RequestTimeout("request_timeout", "The request did not come in time")))
-            else:
-                await self._respond(exchange, environ)
-        except (StreamEnded, h11.RemoteProtocolError):
-            pass  # the peer is gone, or speaks something else
-        finally:
-            await wire.close()
-
-    async def _respond(self, exchange: Exchange, environ: Environ) -> None:
-        started_s = time.perf_counter()
-        path, correlation = environ["PATH_INFO"].rstrip("/"), correlation_id(environ)
-        try:
-            if path in PROBES:
-                answer = await asyncio.to_thread(PROBES[path], environ)
-            else:
-                await self._hold(exchange, environ, path, correlation)
-                return
-        except Refused as refused:
-            if isinstance(refused, Throttled):
-                self._node.throttles.add(refused)
-            answer = problem(refused)
-        except StreamEnded:
-            raise
-        except Exception:
-            log.exception("request %s failed", correlation)
-            answer = problem(InternalError("internal_error", f"A defect of ours; it is logged as {correlation}"))
-        headers = (("X-Correlation-ID", correlation), *answer.headers)
-        await exchange.answer(Answer(answer.status, answer.body, answer.content_type, headers))
-        if path in METHODS:
-            _count(path, answer.status, started_s)
-
-    async def _hold(self, exchange: Exchange, environ: Environ, path: str, correlation: str) -> None:
-        """A stream or a tail, as long as it lives. Raises Refused before it begins."""
-        method = METHODS.get(path)
-        if method is None:
-            raise NotFound("unknown_path", f"This port serves {' and '.join(METHODS)}; all else is on the other one")
-        as_websocket = path == STREAM_PATH and is_websocket(environ)
-        if environ["REQUEST_METHOD"] != ("GET" if as_websocket else method):
-            raise MethodNotAllowed("method_not_allowed", f"This address takes {method}", allowed=(method,))
-        address = client_address(environ, self._node.trusted_proxies)
-        if path == STREAM_PATH:
-            await self._hold_stream(exchange, environ, address, correlation, as_websocket=as_websocket)
-        else:
-            await self._hold_tail(exchange, environ, address, correlation)
-
-    async def _hold_stream(
-        self, exchange: Exchange, environ: Environ, address: str, correlation: str, *, as_websocket: bool
-    ) -> None:
-        started_s = time.perf_counter()
-        # The limit of an address may ask Redis.
-        caller = await asyncio.to_thread(admit, environ, self._node, "ingest", address)
-        self._raise_if_stopping()
-        tenant = caller.tenant.name
-        peer = WebSocket(exchange) if as_websocket else exchange
-        stream = Stream(self._streams, peer, environ, tenant, address, correlation)
-        with self._connections.holding(stream, tenant, "stream"):
-            _count(STREAM_PATH, 101 if as_websocket else 200, started_s)
-            metrics.STREAM_ENDS.labels(await stream.run()).inc()
-
-    async def _hold_tail(self, exchange: Exchange, environ: Environ, address: str, correlation: str) -> None:
-        started_s = time.perf_counter()
-        said = dict(parse_qsl(environ["QUERY_STRING"], keep_blank_values=True))
-        reader = await asyncio.to_thread(admit_reader, environ, said, self._node, address)
-        self._raise_if_stopping()
-        said.pop("ticket", None)
-        tail = Tail(self._tails, exchange, reader, Filters(said))
-        with self._connections.holding(tail, reader.tenant, "tail"):
-            _count(TAIL_PATH, 200, started_s)
-            await tail.run((("X-Correlation-ID", correlation),))
-
-    def _raise_if_stopping(self) -> None:
-        """Nobody would tell a connection that begins now to end any more."""
-        if self._stopping.is_set():
-            raise Unavailable("shutting_down", "This process is going away; another will answer")
-
     async def _look(self) -> None:
         """Now and then: what a connection lives on may be revoked by a new snapshot, or expire; the kernel may drop."""
         snapshot, checked_s = self._node.snapshot, time.monotonic()
@@ -269,13 +161,6 @@ class Listener:
                 if isinstance(failed, Exception):
                     log.error("draining failed", exc_info=failed)
         self._losses.say()
-
-
-def _count(path: str, status: int, started_s: float) -> None:
-    """A request of ours, when its answer begins."""
-    route = "logs_stream" if path == STREAM_PATH else "logs_tail"
-    metrics.http_requests(route, status).inc()
-    metrics.http_request_seconds(route).observe(time.perf_counter() - started_s)
 
 
 def _keep_alive(listening: socket.socket) -> None:
