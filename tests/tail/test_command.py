@@ -69,6 +69,26 @@ def test_a_flag_goes_before_the_file_and_the_file_before_the_environment(tmp_pat
     assert (found.url, found.key, len(found.inputs)) == ("http://other", "fb_of_the_flag", 3)
 
 
+@pytest.mark.parametrize("flag", sorted(FILES_NAMES - {"paths", "multiline_max_lines"}))
+def test_a_flag_about_files_that_would_have_no_effect_on_those_of_the_file_is_named(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "tail.ini").write_text("[files app]\npaths = x.log\nsource = checkout\n")
+    given = {"format": "json", "zone": "utc", "encoding": "latin-1", "multiline": "indent", "long_lines": "cut"}
+    arguments = (f"--{flag.replace('_', '-')}", given.get(flag, "100"), "--config", str(tmp_path / "tail.ini"))
+
+    with pytest.raises(TailError, match=f"^{arguments[0]}: of paths on .*/tail.ini$"):
+        options(*arguments)
+
+    assert [one.source for one in options(*arguments[2:]).inputs] == ["checkout"]
+
+
+def test_beside_a_file_such_flags_are_for_the_paths_that_are_named(tmp_path: Path) -> None:
+    (tmp_path / "tail.ini").write_text("[files app]\npaths = x.log\n")
+
+    found = options("--config", str(tmp_path / "tail.ini"), "--format", "json", "y.log")
+
+    assert [(Path(one.paths[0]).name, one.format) for one in found.inputs] == [("x.log", "plain"), ("y.log", "json")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "said"),
     [

@@ -119,6 +119,9 @@ def options_of(given: argparse.Namespace, environment: Mapping[str, str], state:
     shared, inputs = options.read_file(flags["config"]) if "config" in flags else ({}, [])
     if flags.get("paths"):
         inputs.append(_input_of(flags))
+    elif inputs and (vain := sorted(flags.keys() & options.FILES_NAMES - {"paths"})):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in vain)
+        raise TailError(f"{names}: of paths on the command line, and there are none; write it into {flags['config']}")
     if not inputs:
         raise TailError("which files? Name them, or globs in quotes, or --config FILE; --help has examples")
     shared.update((name, flags[name]) for name in options.SHARED_NAMES if name in flags)
