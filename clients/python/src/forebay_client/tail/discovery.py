@@ -50,6 +50,8 @@ class Discovery:
         self._options, self._checkpoints, self._say = options, checkpoints, say
         self._candidates: dict[Place, Candidate] = {}
         self._looked_into: dict[Place, int] = {}
+        self._unsure: set[str] = set()
+        """Files of which the last scan could not tell whether they are still where they were."""
         self._told: set[str] = set()
         self._places = Places(options.inputs, self.tell_once)
         self._is_first_scan = True
@@ -74,7 +76,11 @@ class Discovery:
 
     def check(self, reader: FileReader) -> None:
         """A file that was truncated is a new one from here on; what was read of the old one is not lost."""
-        if not reader.is_truncated():
+        try:
+            if not reader.is_truncated():
+                return
+        except OSError as error:
+            self.tell_failure(reader.path_now, error)
             return
         place = reader.state.place
         content = reader.lose_content()
@@ -89,11 +95,9 @@ class Discovery:
         for place, candidate in list(self._candidates.items()):
             if candidate.is_copy:
                 continue
-            can_be_told = self._can_be_told(candidate)
-            if can_be_told and not self._is_copy_of_living(candidate):
+            if self._is_taken_up(candidate, now_s):
                 del self._candidates[place]
-                self._take_up(candidate, now_s)
-            elif candidate.is_gone:  # empty, or the copy of one that is there
+            elif candidate.is_gone:  # empty, or the copy of one that is there, or nobody can read it any more
                 del self._candidates[place]
                 candidate.content.close()
 
@@ -102,11 +106,15 @@ class Discovery:
         self.readers.remove(reader)
         state, content = reader.state, reader.content
         if content is not None:
-            about = os.fstat(content.descriptor)
-            state.changed_ns = about.st_mtime_ns
-            state.disk_bytes = content.read_disk_bytes(reader.position) if reader.is_settled else -1
-            if not about.st_nlink:
-                state.note_deletion()
+            try:
+                about = os.fstat(content.descriptor)
+                state.changed_ns = about.st_mtime_ns
+                state.disk_bytes = content.read_disk_bytes(reader.position) if reader.is_settled else -1
+                if not about.st_nlink:
+                    state.note_deletion()
+            except OSError as error:
+                self.tell_failure(reader.path_now, error)
+                state.disk_bytes = -1
             content.close()
         state.is_finished = state.place is None
 
@@ -122,6 +130,10 @@ class Discovery:
         if line not in self._told:
             self._told.add(line)
             self._say(line)
+
+    def tell_failure(self, path: str, error: OSError) -> None:
+        """A disk or a network that fails may come back, and the other files are read meanwhile."""
+        self.tell_once(f"{path}: cannot be read, {error.strerror}; it is tried again")
 
     def _note_states(self) -> None:
         being_read = {id(reader.state) for reader in self.readers}
@@ -145,6 +157,7 @@ class Discovery:
 
     def _reopen(self, now_s: float) -> None:
         """Files that we know, that are where they were, and that have grown or were not read to their end."""
+        self._unsure.clear()
         being_read = {id(reader.state) for reader in self.readers}
         for state in self._checkpoints.states:
             if state.place is None or id(state) in being_read or state.place in self._candidates:
@@ -153,10 +166,18 @@ class Discovery:
             kind = here.kind or self._places.kind_of(state.path)
             if kind is None or not _has_news(here, state) or not self._make_room():
                 continue
+            self._unsure.add(state.file_id)
             content = self._places.open(here.path, state.place)
             if content is None:
                 continue
-            if state.lies_in(content):
+            try:
+                is_same = state.lies_in(content)
+            except OSError as error:
+                self.tell_failure(here.path, error)
+                content.close()
+                continue
+            self._unsure.remove(state.file_id)
+            if is_same:
                 self._read(state, content, kind, now_s)
             else:
                 self._candidates[state.place] = Candidate(here.path, state.place, kind, content, here.kind is None)
@@ -183,6 +204,17 @@ class Discovery:
         content = self._places.open(here.path, place)
         if content is not None:
             self._candidates[place] = Candidate(here.path, place, kind, content, here.kind is None)
+
+    def _is_taken_up(self, candidate: Candidate, now_s: float) -> bool:
+        """If it can be told by now, and is no copy of one that is there."""
+        try:
+            if not self._can_be_told(candidate) or self._is_copy_of_living(candidate):
+                return False
+            self._take_up(candidate, now_s)
+            return True
+        except OSError as error:
+            self.tell_failure(candidate.path, error)
+            return False
 
     def _can_be_told(self, candidate: Candidate) -> bool:
         """Its first line, or a kilobyte of it, is there; of a file that does not grow any more, anything."""
@@ -216,9 +248,9 @@ class Discovery:
         is_short = len(content.read(0, HEAD_BYTES)) < state.head_bytes
         if not (is_short or state.begins(content)):
             return False
-        original = self._places.open(here.path, state.place)
-        if original is None:
-            return False
+        original = None if state.file_id in self._unsure else self._places.open(here.path, state.place)
+        if original is None:  # gone, or not to be read at present: the next scan may know
+            return True
         try:
             return same_so_far(original, content)
         finally:
@@ -266,11 +298,15 @@ class Discovery:
     def _read(self, state: FileState, content: Content, kind: Input, now_s: float) -> None:
         """With the reader that waits for it, or a new one. The state is kept before anything of it is sent."""
         self._checkpoints.is_urgent = True
-        for reader in self.readers:
-            if reader.state is state:
-                reader.go_on_with(content, now_s)
-                return
-        self.readers.append(FileReader(state, content, kind, self._options.host, now_s))
+        try:
+            for reader in self.readers:
+                if reader.state is state:
+                    reader.go_on_with(content, now_s)
+                    return
+            self.readers.append(FileReader(state, content, kind, self._options.host, now_s))
+        except OSError as error:  # the state says where it lies: it is opened again
+            self.tell_failure(state.path, error)
+            content.close()
 
     def _make_room(self) -> bool:
         """Whether another file may be opened; one that is idle gives way."""

@@ -65,17 +65,18 @@ class Places:
 
     def open(self, path: str, place: Place | None) -> Content | None:
         """None if it cannot be had, or the name is another file's by now."""
+        content = None
         try:
             content = open_content(path)
+            about = os.fstat(content.descriptor)
+            if (about.st_dev, about.st_ino) == place:
+                return content
         except FileNotFoundError:
             return None
         except OSError as error:
             self._tell_once(f"{path}: {error.strerror}; it is tried again with every scan")
-            return None
-        about = os.fstat(content.descriptor)
-        if (about.st_dev, about.st_ino) == place:
-            return content
-        content.close()
+        if content is not None:
+            content.close()
         return None
 
     def _add(self, found: dict[Place, Found], path: str, kind: Input) -> None:

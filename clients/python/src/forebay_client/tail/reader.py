@@ -116,8 +116,8 @@ class FileReader:
 
     def go_on_with(self, content: Content, now_s: float) -> None:
         """A copy of what was lost."""
-        self.content, self.changed_s, self.is_finished = content, now_s, False
         self._head, self._tail = content.read(0, HEAD_BYTES), self._tail_in(content)
+        self.content, self.changed_s, self.is_finished = content, now_s, False
 
     def has_waited(self, now_s: float) -> bool:
         """Whether lines that may go on have been held for long enough."""

@@ -150,14 +150,14 @@ class Tailer:
         return True
 
     def _read(self, reader: FileReader) -> bool:
-        """One chunk; whether there was one. A disk or a network that fails may come back."""
+        """One chunk; whether there was one."""
         before = reader.position
         try:
             has_read = reader.read(self._clock.now_s())
             if not has_read:
                 self.discovery.check(reader)
         except OSError as error:
-            self.discovery.tell_once(f"{reader.path_now}: cannot be read, {error.strerror}; it is tried again")
+            self.discovery.tell_failure(reader.path_now, error)
             return False
         self.counts.read_bytes += reader.position - before
         return has_read
@@ -221,10 +221,13 @@ class Tailer:
     def _is_over(self, reader: FileReader, now_s: float) -> bool:
         """Nothing more will come: a whole gzip file; one that nobody has written to since its name went."""
         content = reader.content
-        if content is not None and content.is_over(reader.position):
-            if content.damage:
-                self._say(f"{reader.path_now}: damaged after {reader.position} bytes ({content.damage})")
-            return True
+        try:
+            if content is not None and content.is_over(reader.position):
+                if content.damage:
+                    self._say(f"{reader.path_now}: damaged after {reader.position} bytes ({content.damage})")
+                return True
+        except OSError as error:
+            self.discovery.tell_failure(reader.path_now, error)
         is_idle = now_s - reader.changed_s >= self._options.close_after_s
         return self._options.once or ((reader.is_gone or content is None) and is_idle)
 
