@@ -17,10 +17,19 @@ STEPS = st.lists(
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(STEPS, st.integers(1, 200), st.booleans())
-def test_whatever_happens_in_whatever_order_each_line_has_one_id(steps: list[str], at_once: int, saves: bool) -> None:
+@given(STEPS, st.integers(1, 200), st.booleans(), st.sampled_from([1, 2, 500]))
+def test_whatever_happens_in_whatever_order_each_line_has_one_id(
+    steps: list[str], at_once: int, saves: bool, max_open_files: int
+) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), batch_events=50, close_after_s=2, checkpoint_s=0.0 if saves else 1000.0)
+        checkpoint_s = 0.0 if saves else 1000.0
+        world = World(
+            Path(directory),
+            batch_events=50,
+            close_after_s=2,
+            checkpoint_s=checkpoint_s,
+            max_open_files=max_open_files,
+        )
         written = 0
         for step in ["write", *steps]:
             if step == "write":

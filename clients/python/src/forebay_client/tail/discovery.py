@@ -16,14 +16,14 @@ One thread.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 from forebay_client.tail.checkpoints import Checkpoints, FileState, Place, new_state
 from forebay_client.tail.content import HEAD_BYTES, Content, content_of, same_so_far
 from forebay_client.tail.events import file_id
 from forebay_client.tail.options import Input, Options
-from forebay_client.tail.places import Found, Places, are_named_alike, status_of, stem
+from forebay_client.tail.places import Found, Look, Places, are_named_alike, status_of, stem
 from forebay_client.tail.reader import FileReader
 
 
@@ -40,6 +40,9 @@ class Candidate:
     is_copy: bool = False
     """It was like a file that is still there; looked at again by the next scan."""
     is_gone: bool = False
+    looks: dict[Place, Look | None] = field(default_factory=dict)
+    """What it could not be told by, or is a copy of: as long as these files do not change it need not be open. None
+    where that is not known; empty until it was looked at."""
 
 
 class Discovery:
@@ -49,7 +52,8 @@ class Discovery:
         self.readers: list[FileReader] = []
         self._options, self._checkpoints, self._say = options, checkpoints, say
         self._candidates: dict[Place, Candidate] = {}
-        self._looked_into: dict[Place, int] = {}
+        self._looked_into: dict[Place, dict[Place, Look | None]] = {}
+        """Files that are closed again, and what would have to change for them to be opened once more."""
         self._unsure: set[str] = set()
         """Files of which the last scan could not tell whether they are still where they were."""
         self._told: set[str] = set()
@@ -95,6 +99,7 @@ class Discovery:
         for place, candidate in list(self._candidates.items()):
             if candidate.is_copy:
                 continue
+            candidate.looks = {place: self._places.look(place)}
             if self._is_taken_up(candidate, now_s):
                 del self._candidates[place]
             elif candidate.is_gone:  # empty, or the copy of one that is there, or nobody can read it any more
@@ -164,9 +169,11 @@ class Discovery:
                 continue
             here = self._places.found[state.place]
             kind = here.kind or self._places.kind_of(state.path)
-            if kind is None or not _has_news(here, state) or not self._make_room():
+            if kind is None or not _has_news(here, state):
                 continue
             self._unsure.add(state.file_id)
+            if not self._make_room():
+                continue
             content = self._places.open(here.path, state.place)
             if content is None:
                 continue
@@ -184,19 +191,19 @@ class Discovery:
                 state.note_truncation()
 
     def _consider(self) -> None:
-        """Files that are new to us."""
+        """Files that are new to us. Of an empty one nothing can be told, so it takes no place of one that says
+        something."""
         known = {state.place for state in self._checkpoints.states} | self._candidates.keys()
         lost = [state.path for state in self._checkpoints.states if state.place is None and not state.is_finished]
         lost_kinds = {stem(path): self._places.kind_of(path) for path in lost}
         for place, here in self._places.found.items():
-            if place in known:
+            if place in known or not here.size_bytes:
                 continue
-            if here.kind is not None:
-                self._add_candidate(place, here, here.kind)
-            else:
-                kinds = [kind for begin, kind in lost_kinds.items() if here.path.startswith(begin)]
-                if kinds and kinds[0] is not None and self._is_news(place, here):
-                    self._add_candidate(place, here, kinds[0])
+            kind = here.kind
+            if kind is None:
+                kind = next((of_lost for begin, of_lost in lost_kinds.items() if here.path.startswith(begin)), None)
+            if kind is not None and self._has_news_of(place):
+                self._add_candidate(place, here, kind)
 
     def _add_candidate(self, place: Place, here: Found, kind: Input) -> None:
         if not self._make_room():
@@ -214,6 +221,7 @@ class Discovery:
             return True
         except OSError as error:
             self.tell_failure(candidate.path, error)
+            candidate.looks[candidate.place] = None
             return False
 
     def _can_be_told(self, candidate: Candidate) -> bool:
@@ -232,14 +240,14 @@ class Discovery:
             if reader.content is None or not _may_be_copy(candidate, reader.state, reader.path_now):
                 continue
             if same_so_far(reader.content, candidate.content):
-                return self._note_copy(candidate, reader.path_now)
+                return self._note_copy(candidate, reader.state, reader.path_now)
         being_read = {id(reader.state) for reader in self.readers}
         for state in self._checkpoints.states:
             here = self._places.at(state.place)
             if here is None or id(state) in being_read or state.place == candidate.place:
                 continue
             if _may_be_copy(candidate, state, here.path) and self._is_like_file(here, state, candidate.content):
-                return self._note_copy(candidate, here.path)
+                return self._note_copy(candidate, state, here.path)
         return False
 
     def _is_like_file(self, here: Found, state: FileState, content: Content) -> bool:
@@ -250,15 +258,19 @@ class Discovery:
             return False
         original = None if state.file_id in self._unsure else self._places.open(here.path, state.place)
         if original is None:  # gone, or not to be read at present: the next scan may know
+            self._unsure.add(state.file_id)
             return True
         try:
             return same_so_far(original, content)
         finally:
             original.close()
 
-    def _note_copy(self, candidate: Candidate, original: str) -> bool:
+    def _note_copy(self, candidate: Candidate, state: FileState, path_now: str) -> bool:
         candidate.is_copy = True
-        self.tell_once(f"{candidate.path}: a copy of {original} so far; not read as long as both are there and alike")
+        if state.place is not None:
+            is_unsure = state.file_id in self._unsure
+            candidate.looks[state.place] = None if is_unsure else self._places.look(state.place)
+        self.tell_once(f"{candidate.path}: a copy of {path_now} so far; not read as long as both are there and alike")
         return True
 
     def _take_up(self, candidate: Candidate, now_s: float) -> None:
@@ -268,7 +280,7 @@ class Discovery:
             state.place, state.disk_bytes = candidate.place, -1
             state.is_finished = state.is_truncated_away = False
         elif candidate.only_known:
-            self._looked_into[candidate.place] = os.fstat(candidate.content.descriptor).st_size
+            self._looked_into[candidate.place] = candidate.looks
             candidate.content.close()
             return
         else:
@@ -309,20 +321,34 @@ class Discovery:
             content.close()
 
     def _make_room(self) -> bool:
-        """Whether another file may be opened; one that is idle gives way."""
+        """Whether another file may be opened; one that is idle gives way, or one that is not to be read at present."""
+        if self.is_short_of_room:  # this scan has found none to close
+            return False
         if len(self.readers) + len(self._candidates) < self._options.max_open_files:
             return True
         idle = [reader for reader in self.readers if reader.is_idle]
-        if not idle:
-            self.is_short_of_room = True
-            self.tell_once(f"more than {self._options.max_open_files} files grow at a time: the others wait")
-            return False
-        self.close(min(idle, key=lambda reader: reader.changed_s))
-        return True
+        if idle:
+            self.close(min(idle, key=lambda reader: reader.changed_s))
+            return True
+        held = [candidate for candidate in self._candidates.values() if self._may_give_way(candidate)]
+        if held:
+            one = min(held, key=lambda candidate: self._places.has_changed(candidate.looks))
+            self._looked_into[one.place] = one.looks
+            del self._candidates[one.place]
+            one.content.close()
+            return True
+        self.is_short_of_room = True
+        self.tell_once(f"more than {self._options.max_open_files} files are new or grow at a time: the others wait")
+        return False
 
-    def _is_news(self, place: Place, here: Found) -> bool:
-        about = status_of(here.path)
-        return about is not None and self._looked_into.get(place) != about.st_size
+    def _may_give_way(self, candidate: Candidate) -> bool:
+        """It was looked at in vain, and by a glob it is found again once something has changed."""
+        here = self._places.at(candidate.place)
+        return bool(candidate.looks) and here is not None and here.kind is not None
+
+    def _has_news_of(self, place: Place) -> bool:
+        looks = self._looked_into.get(place)
+        return looks is None or self._places.has_changed(looks)
 
 
 def _may_be_copy(candidate: Candidate, state: FileState, path_now: str) -> bool:

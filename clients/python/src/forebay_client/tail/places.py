@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Callable
@@ -13,6 +13,9 @@ from typing import Callable
 from forebay_client.tail.checkpoints import Place
 from forebay_client.tail.content import Content, open_content
 from forebay_client.tail.options import Input
+
+Look = tuple[str, int, int]
+"""Path, size in bytes and time of the last modification in nanoseconds: whether a file has changed."""
 
 # Their text is not read; a rotated file that is packed in one of these ways must be sent before.
 _PACKED = (".bz2", ".xz", ".zst", ".zip", ".lz4", ".tar")
@@ -25,6 +28,8 @@ class Found:
     path: str
     kind: Input | None
     changed_ns: int = 0
+    size_bytes: int = -1
+    """Both only of one that a glob matches."""
 
 
 class Places:
@@ -56,6 +61,20 @@ class Places:
         """Whatever lies there."""
         return self.found.get(place) if place is not None else None
 
+    def look(self, place: Place | None) -> Look | None:
+        """At the file there, as the last scan saw it if a glob matches it; None if there is none."""
+        here = self.at(place)
+        if here is None:
+            return None
+        if here.kind is not None:
+            return here.path, here.size_bytes, here.changed_ns
+        about = status_of(here.path)
+        return None if about is None else (here.path, about.st_size, about.st_mtime_ns)
+
+    def has_changed(self, looks: Mapping[Place, Look | None]) -> bool:
+        """Any of these files since then, or it is gone."""
+        return any(then is None or self.look(place) != then for place, then in looks.items())
+
     def kind_of(self, path: str) -> Input | None:
         """How a file is read that was once found under this path."""
         for kind in self._inputs:
@@ -86,7 +105,7 @@ class Places:
         if path.endswith(_PACKED):
             self._tell_once(f"{path}: not read; of packed files only .gz can be")
         else:
-            found.setdefault((about.st_dev, about.st_ino), Found(path, kind, about.st_mtime_ns))
+            found.setdefault((about.st_dev, about.st_ino), Found(path, kind, about.st_mtime_ns, about.st_size))
 
 
 def status_of(path: str) -> os.stat_result | None:
