@@ -165,6 +165,22 @@ def test_a_renamed_one_that_is_gone_from_the_server_ends_and_its_successor_is_re
     assert_all_arrived_once(world, disk, 0, 1, 10)
 
 
+def test_the_successor_of_one_whose_end_cannot_be_read_does_not_wait_for_it(world: World, disk: Disk) -> None:
+    world.lines(0)
+    world.tailer(batch_events=1).turn()  # not yet at the end
+
+    rotated = rename(world.log)
+    world.lines(1, path=rotated)
+    disk.fail(rotated)
+    world.lines(10)
+    world.turn_for(60)
+    assert world.sink.messages == numbered(0, 10)
+
+    disk.mend()
+    world.turn_for(10)
+    assert_all_arrived_once(world, disk, 0, 1, 10)
+
+
 def test_a_packed_one_goes_on_where_it_stopped(world: World, disk: Disk) -> None:
     packed, good = world.logs / "app.log.1.gz", world.logs / "app.log.good"
     content = gzip.compress("".join(f"line {number}\n" for number in range(2000)).encode())

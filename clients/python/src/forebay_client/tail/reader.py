@@ -39,6 +39,8 @@ class FileReader:
         """Its name is another file's or nobody's: it will end."""
         self.is_at_end = False
         self.is_finished = False
+        self.is_failing = False
+        """The last read raised OSError: it is tried again, and nobody waits for it."""
         self.changed_s = now_s
         """When it last brought something."""
         self._head = content.read(0, HEAD_BYTES)

@@ -126,13 +126,14 @@ class Tailer:
         return has_read
 
     def _turn_of(self) -> list[FileReader]:
-        """Each file once, another one first each time. A file's successor waits until it is read to its end."""
+        """Each file once, another one first each time. A file's successor waits until it is read to its end, unless
+        that cannot be read."""
         free, busy = [], set()
         for reader in self.discovery.readers:
             path = reader.origin.path
             if path not in busy:
                 free.append(reader)
-            if reader.has_lines or not reader.is_at_end:
+            if reader.has_lines or not (reader.is_at_end or reader.is_failing):
                 busy.add(path)
         first = self._first % max(1, len(free))
         return free[first:] + free[:first]
@@ -152,12 +153,14 @@ class Tailer:
     def _read(self, reader: FileReader) -> bool:
         """One chunk; whether there was one."""
         before = reader.position
+        reader.is_failing = False
         try:
             has_read = reader.read(self._clock.now_s())
             if not has_read:
                 self.discovery.check(reader)
         except OSError as error:
             self.discovery.tell_failure(reader.path_now, error)
+            reader.is_failing = True
             return False
         self.counts.read_bytes += reader.position - before
         return has_read
