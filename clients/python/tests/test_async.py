@@ -108,7 +108,7 @@ def test_a_send_does_not_wait_longer_than_it_was_told(stub: Stub, run: Callable[
             await client.send(Event("m"), timeout_s=0.5)
         assert time.monotonic() - began_s < 25
 
-    run(use)
+    run(use, timeout_s=60)
 
 
 def test_a_sends_time_runs_while_it_waits_for_a_connection_too(stub: Stub, run: Callable[..., None]) -> None:

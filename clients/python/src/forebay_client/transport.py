@@ -14,42 +14,45 @@ idempotency key. Not thread-safe but for `abort`: one caller at a time.
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import socket
+import time
 from collections.abc import Sequence
 
 from forebay_client.endpoint import ANSWER_MAX_BYTES, Endpoint
+from forebay_client.timed_http import TimedConnection, TimedTlsConnection
 from forebay_client.wire import Outcome, Request, no_answer, read_answer
 
 __all__ = ["Outcome", "Transport"]
 
 
-_left_by_parents: list[http.client.HTTPConnection] = []
+_left_by_parents: list[TimedConnection] = []
 
 
 class Transport(Endpoint):
     """Connects when first needed, and again when the connection broke."""
 
-    _connection: http.client.HTTPConnection | None = None
+    _connection: TimedConnection | None = None
     _is_aborted = False
 
     def send(self, events: Sequence[bytes], *, delivery: str = "", within_s: float | None = None) -> Outcome:
         """Posts the events, each a JSON object without a line break. `delivery`: "" lets the server's rules decide.
 
-        `within_s` shortens the waits of this request.
+        All of it ends after `within_s`: connecting, a second attempt, the answer's last byte. None: no end to all.
         """
         request = self.request(events, delivery)
-        wait_s = self.timeout_s if within_s is None else min(within_s, self.timeout_s)
+        ends_s = math.inf if within_s is None else time.monotonic() + within_s
         is_reused = self._connection is not None
         try:
             try:
-                return self._exchange(request, len(events), wait_s)
+                return self._exchange(request, len(events), ends_s)
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 # A server closes what was idle for long; it is no sign that it is away.
                 if not is_reused or self._is_aborted:
                     raise
                 self.close()
-                return self._exchange(request, len(events), wait_s)
+                return self._exchange(request, len(events), ends_s)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return no_answer(error)
@@ -80,9 +83,9 @@ class Transport(Endpoint):
             if connection.sock is not None:
                 os.close(connection.sock.detach())
 
-    def _exchange(self, request: Request, count: int, wait_s: float) -> Outcome:
-        connection = self._connected(wait_s)
-        connection.sock.settimeout(wait_s)
+    def _exchange(self, request: Request, count: int, ends_s: float) -> Outcome:
+        connection = self._connected(ends_s)
+        connection.wait_s = self.timeout_s
         try:
             connection.request("POST", request.target, request.body, dict(request.headers))
         except (BrokenPipeError, ConnectionResetError):
@@ -95,16 +98,17 @@ class Transport(Endpoint):
         headers = {name.lower(): value for name, value in response.getheaders()}
         return read_answer(response.status, headers, body, count)
 
-    def _connected(self, wait_s: float) -> http.client.HTTPConnection:
-        if self._connection is None:
-            self._connection = self._connect(min(wait_s, self.connect_timeout_s))
-        return self._connection
-
-    def _connect(self, wait_s: float) -> http.client.HTTPConnection:
-        connection = (
-            http.client.HTTPSConnection(self.host, self.port, timeout=wait_s, context=self.ssl_context)
+    def _connected(self, ends_s: float) -> TimedConnection:
+        connection = self._connection
+        if connection is not None:
+            connection.ends_s = ends_s
+            return connection
+        # Kept before it connects, so that it is closed when that fails.
+        connection = self._connection = (
+            TimedTlsConnection(self.host, self.port, context=self.ssl_context)
             if self.is_tls
-            else http.client.HTTPConnection(self.host, self.port, timeout=wait_s)
+            else TimedConnection(self.host, self.port)
         )
+        connection.wait_s, connection.ends_s = self.connect_timeout_s, ends_s
         connection.connect()
         return connection
