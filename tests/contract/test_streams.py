@@ -37,12 +37,13 @@ def kafka_behind(node: Worker) -> Iterator[None]:
     def say(kind: str) -> None:
         node.board.apply([OverridePolicy(next(_words), kind, "logs", "", "operator", "they know why", 0)])
 
+    before = node.engine.drain.pending  # what other tests have left for topics that nobody has
     say("FORCED_OPEN")
     try:
         yield
     finally:
         say("RESET")
-        assert poll_until(lambda: not node.engine.drain.pending, DEADLINE_S)
+        assert poll_until(lambda: node.engine.drain.pending <= before, DEADLINE_S)
 
 
 def send_until_full(stream: StreamClient, line: bytes, most_bytes: int) -> tuple[int, bytes]:
