@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, CloseConnection, Event, Message, Ping, TextMessage
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
@@ -45,6 +46,8 @@ class WebSocket:
         self._unread = exchange.unread()
         self._is_over = False
         self._has_more = True
+        self._is_within_message = False
+        self._broken: StreamEnded | None = None
         self._ping: Ping | None = None
         try:
             self._ws.initiate_upgrade_connection(list(request.headers), request.target.decode("latin-1"))
@@ -58,7 +61,7 @@ class WebSocket:
             self._ws.receive_data(self._unread)
 
     async def read(self) -> bytes:
-        """What has arrived, b"" when the peer closes. Raises StreamEnded where the connection breaks.
+        """What has arrived, b"" when the peer closes. Raises StreamEnded where the connection or a message breaks off.
 
         May be cut short where it waits: what was heard is given back before the next wait.
         """
@@ -69,6 +72,8 @@ class WebSocket:
                 await self._receive()
             if text := self._hear():
                 return text
+        if self._broken is not None:
+            raise self._broken
         return b""
 
     async def say(self, text: bytes) -> None:
@@ -103,11 +108,20 @@ class WebSocket:
                 pieces.append(event.data.encode() if isinstance(event.data, str) else bytes(event.data))
                 if event.message_finished:
                     pieces.append(b"\n")
+                self._is_within_message = not event.message_finished
             elif isinstance(event, Ping):
                 self._ping = event
             elif isinstance(event, CloseConnection):
-                self._is_over = True
+                self._close(event)
         return b"".join(pieces)
+
+    def _close(self, goodbye: CloseConnection) -> None:
+        """The peer's, or one of ours for what is not the protocol. Half a message is no line: it would pass for one."""
+        self._is_over = True
+        if self._ws.state is not ConnectionState.REMOTE_CLOSING:
+            self._broken = StreamEnded("incomplete_body", f"The connection broke: {goodbye.reason}")
+        elif self._is_within_message:
+            self._broken = StreamEnded("incomplete_body", "The connection was closed within a message")
 
     async def _send(self, event: Event) -> None:
         try:
