@@ -48,6 +48,7 @@ class WebSocket:
         self._has_more = True
         self._is_within_message = False
         self._broken: StreamEnded | None = None
+        self._goodbye = CloseConnection(code=1000)
         self._ping: Ping | None = None
         try:
             self._ws.initiate_upgrade_connection(list(request.headers), request.target.decode("latin-1"))
@@ -77,13 +78,17 @@ class WebSocket:
         return b""
 
     async def say(self, text: bytes) -> None:
-        """One line, as a message."""
-        await self._send(TextMessage(data=text.decode().removesuffix("\n")))
+        """One line, as a message; nothing to a peer that has said goodbye."""
+        if not self._has_peer_closed:
+            await self._send(TextMessage(data=text.decode().removesuffix("\n")))
 
     async def finish(self) -> None:
-        """Say goodbye, unless the peer has."""
-        if not self._is_over:
-            await self._send(CloseConnection(code=1000))
+        """Say goodbye, or answer the peer's (RFC 6455, 5.5.1)."""
+        await self._send(self._goodbye)
+
+    @property
+    def _has_peer_closed(self) -> bool:
+        return self._ws.state is ConnectionState.REMOTE_CLOSING
 
     async def _receive(self) -> None:
         if self._ping is not None:
@@ -117,8 +122,8 @@ class WebSocket:
 
     def _close(self, goodbye: CloseConnection) -> None:
         """The peer's, or one of ours for what is not the protocol. Half a message is no line: it would pass for one."""
-        self._is_over = True
-        if self._ws.state is not ConnectionState.REMOTE_CLOSING:
+        self._is_over, self._goodbye = True, goodbye
+        if not self._has_peer_closed:
             self._broken = StreamEnded("incomplete_body", f"The connection broke: {goodbye.reason}")
         elif self._is_within_message:
             self._broken = StreamEnded("incomplete_body", "The connection was closed within a message")
