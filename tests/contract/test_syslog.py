@@ -18,9 +18,13 @@ import pytest
 from prometheus_client import REGISTRY
 
 from forebay.local.ports import free_port
+from ingest.dataplane.errors import StreamEnded
 from ingest.dataplane.event import Decoded
 from ingest.dataplane.segments import Record
-from ingest.sources.syslog_senders import Received, Senders
+from ingest.sources.connections import Connections
+from ingest.sources.syslog_losses import Losses
+from ingest.sources.syslog_senders import Port, Received, Senders
+from ingest.sources.syslog_tcp import REST_BYTES, SyslogConnection, SyslogConnections
 from ingest.worker import Worker
 from tests.contract.cast import BOLTS_EVENTS_A_DAY, KEYS
 from tests.contract.listening import DEADLINE_S, answers, listening
@@ -159,6 +163,38 @@ def test_who_waits_for_a_quota_at_the_end_does_not_cost_another_tenants_messages
     print(f"sent {sent}, stored {dict(stored)}, lost and counted {lost('tcp', 'go_elsewhere') - lost_before}")
     assert stored["acme"] == sent["acme"]
     assert stored["bolt"] + lost("tcp", "go_elsewhere") - lost_before == sent["bolt"]
+
+
+def test_what_has_arrived_at_the_end_leaves_the_others_their_turns(
+    node: Worker, new_records: Callable[[], list[Record]]
+) -> None:
+    message, arrived, before = b"<14>rest: " + b"x" * 90 + b"\n", 40_000, lost("tcp", "go_elsewhere")
+
+    async def end() -> tuple[int, int]:
+        here, there = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=here)
+        connections = SyslogConnections(node, Connections(1), Losses(), {})
+        connection = SyslogConnection(connections, reader, writer, Port(1, "acme"))
+        connection.end(StreamEnded("go_elsewhere", "The process ends"))
+        reader.feed_data(message * arrived)
+        reader.feed_eof()
+        with there:
+            ending = asyncio.create_task(connection.run())
+            turns = 0
+            while not ending.done():
+                await asyncio.sleep(0)
+                turns += 1
+            writer.close()
+            assert isinstance(ending.exception(), StreamEnded)
+        return turns, connections.pace.window_events
+
+    turns, window_events = asyncio.run(end())
+    stored, counted = len(new_records()), lost("tcp", "go_elsewhere") - before
+
+    print(f"{arrived} arrived, {stored} stored, {counted} lost and counted, {turns} turns of others")
+    assert turns >= stored // window_events
+    assert REST_BYTES // len(message) <= stored < arrived
+    assert stored + counted == arrived
 
 
 def waits() -> float:
