@@ -21,6 +21,7 @@ from forebay.local.ports import free_port
 from ingest.dataplane.errors import StreamEnded
 from ingest.dataplane.event import Decoded
 from ingest.dataplane.segments import Record
+from ingest.sources import listener
 from ingest.sources.connections import Connections
 from ingest.sources.syslog_losses import Losses
 from ingest.sources.syslog_senders import Port, Received, Senders
@@ -291,6 +292,26 @@ def test_what_is_sent_over_tls_all_arrives(
         assert poll_until(lambda: len(new_records()) == count, DEADLINE_S)
 
     assert [int(message.split()[0]) for message in messages_in(new_records())] == list(range(count))
+
+
+def test_those_who_have_said_nothing_do_not_keep_a_process_from_ending(
+    node: Worker, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, longer_than_the_test_waits_s = free_port(), 1.5 * DEADLINE_S
+    monkeypatch.setattr(listener, "TLS_HANDSHAKE_S", longer_than_the_test_waits_s)
+    chosen = dict.fromkeys(
+        ("FOREBAY_LISTEN_HEAD_TIMEOUT_S", "FOREBAY_LISTEN_DRAIN_TIMEOUT_S"), longer_than_the_test_waits_s
+    )
+    context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    context.check_hostname = False
+    with contextlib.ExitStack() as silent, listening(node, **chosen, **with_tls(certificates, tls)) as port:
+        silent.enter_context(connected(port)).sendall(b"GET /")
+        silent.enter_context(connected(tls))
+        # Those that come later are served, so these are accepted.
+        assert answers(port)
+        with context.wrap_socket(connected(tls)):
+            assert poll_until(lambda: held() == 1, DEADLINE_S)
+        assert poll_until(lambda: held() == 0, DEADLINE_S)
 
 
 def test_those_who_only_shake_hands_are_among_the_open_connections(node: Worker, certificates: Path) -> None:
