@@ -39,7 +39,7 @@ def tail(request: HttpRequest, name: str) -> HttpResponseBase:
     def page(request: HttpRequest) -> HttpResponse:
         return render(request, "console/tenant_tail.html", f"Live tail of {tenant}", **shown)
 
-    return csp_update({"connect-src": ["'self'", *([listen_url] if listen_url else ())]})(page)(request)
+    return csp_update({"connect-src": ["'self'", *_origins(listen_url)]})(page)(request)
 
 
 @console_page(_PERMISSION)
@@ -59,6 +59,12 @@ def listen_url_of(request: HttpRequest) -> str:
     host = urlsplit(f"//{request.get_host()}").hostname or ""
     host = f"[{host}]" if ":" in host else host
     return f"{request.scheme}://{host}:{settings.FOREBAY_LISTEN_PORT}"
+
+
+def _origins(url: str) -> list[str]:
+    """Of where the browser may read from. With a path a Content-Security-Policy would mean that one alone."""
+    parts = urlsplit(url)
+    return [f"{parts.scheme}://{parts.netloc}"] if url else []
 
 
 def _filters(request: HttpRequest) -> tuple[str, str]:

@@ -21,7 +21,8 @@ class Connections:
         self._held: dict[Interruptible, None] = {}
         self._by_owner: Counter[str] = Counter()
         self._unclaimed: dict[Interruptible, str] = {}
-        self._are_ending = False
+        self._arriving: set[Interruptible] = set()
+        self._ending: StreamEnded | None = None
 
     def __len__(self) -> int:
         return len(self._held)
@@ -52,18 +53,30 @@ class Connections:
             del self._held[session]
             self.claim(session)
 
+    @contextmanager
+    def arriving(self) -> Iterator[Interruptible]:
+        """A connection that has not said yet what it is to be: it holds no place, but the end of all is its end too."""
+        session = Interruptible()
+        self._arriving.add(session)
+        if self._ending is not None:
+            session.end(self._ending)
+        try:
+            yield session
+        finally:
+            self._arriving.discard(session)
+
     def claim(self, session: Interruptible) -> None:
         """It leaves its place among the unclaimed to another."""
         self._unclaimed.pop(session, None)
 
     def end_all(self, why: StreamEnded) -> None:
         """Each of them finishes what it has in hand, and none begins any more."""
-        self._are_ending = True
-        for session in self:
+        self._ending = why
+        for session in (*self._held, *self._arriving):
             session.end(why)
 
     def _check_room(self, owner: str) -> None:
-        if self._are_ending:
+        if self._ending is not None:
             raise Unavailable("shutting_down", "This process is going away; another will answer")
         if len(self._held) >= self._most:
             raise Unavailable("too_many_connections", f"This process holds {self._most} connections already")

@@ -59,10 +59,12 @@ class HttpConnections:
         exchange = Exchange(wire)
         try:
             try:
-                async with asyncio.timeout(settings.FOREBAY_LISTEN_HEAD_TIMEOUT_S):
-                    environ = await exchange.head()
+                with self._connections.arriving() as arrival:
+                    environ = await arrival.within(settings.FOREBAY_LISTEN_HEAD_TIMEOUT_S, exchange.head)
             except TimeoutError:
                 await exchange.answer(problem(RequestTimeout("request_timeout", "The request did not come in time")))
+            except StreamEnded:
+                wire.abort()  # nothing was said that a peer might still read
             else:
                 await self._respond(exchange, environ)
         except (StreamEnded, h11.RemoteProtocolError):

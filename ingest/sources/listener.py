@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from django.conf import settings
@@ -121,9 +122,11 @@ class Listener:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if tls is not None:
                 # Here and not by the server, which would not count whoever only shakes hands.
+                shake_hands = partial(writer.start_tls, tls, ssl_handshake_timeout=TLS_HANDSHAKE_S)
                 try:
-                    await writer.start_tls(tls, ssl_handshake_timeout=TLS_HANDSHAKE_S)
-                except OSError:  # ssl.SSLError is one
+                    with self._connections.arriving() as arrival:
+                        await arrival.within(None, shake_hands)
+                except (OSError, StreamEnded):  # ssl.SSLError is an OSError
                     return
             await self._syslog.serve(reader, writer, port)
 

@@ -123,15 +123,14 @@ class Stream(Interruptible):
             await self._begin()
             await self._serve()
         except (StreamEnded, Refused) as ending:
-            await self._say_last(ending)
+            await self._say_last(code=ending.code, detail=str(ending))
             return ending.code
         finally:
             self._gathering.close()
             self._left.set()
             if self._shared.open.get(self._name) is self:
                 del self._shared.open[self._name]
-        await self._peer.say(ndjson.line("end", sequence=self._reached))
-        await self._peer.finish()
+        await self._say_last()
         return "complete"
 
     def recheck(self) -> None:
@@ -197,10 +196,9 @@ class Stream(Interruptible):
         fields = {"code": refused.code, "detail": refused.detail, "retry_after_s": refused.retry_after_s}
         await self._peer.say(ndjson.line("wait", sequence=self._reached, **fields, **refused.extra))
 
-    async def _say_last(self, ending: StreamEnded | Refused) -> None:
+    async def _say_last(self, **why: str) -> None:
         try:
-            said = ndjson.line("end", sequence=self._reached, code=ending.code, detail=str(ending))
-            await self._peer.say(said)
+            await self._peer.say(ndjson.line("end", sequence=self._reached, **why))
             await self._peer.finish()
         except StreamEnded:
             pass  # it is the peer that is gone

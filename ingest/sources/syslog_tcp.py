@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 TLS_HANDSHAKE_S: Final = 10.0
 REST_S: Final = 0.2
+# At the end so much of a connection is still taken in, and what the kernel may have beside it is counted.
+REST_BYTES: Final = 4 * WINDOW_BYTES
+_COUNTED_BYTES: Final = 16 * REST_BYTES
 
 
 class SyslogConnections:
@@ -129,20 +132,33 @@ class SyslogConnection(Interruptible):
 
     async def _take_rest(self) -> None:
         """At the end what has arrived is offered once: its sender takes it for delivered, and will not come back."""
-        try:
-            async with asyncio.timeout(REST_S):
-                while piece := await self._wire.receive():
-                    self._splitter.feed(piece)
-        except (TimeoutError, StreamEnded):
-            pass  # that was all
+        has_more = await self._read_rest(REST_BYTES)
         await self._offer_waiting()
         while messages := self._splitter.ready.take(self._shared.pace.window_events, WINDOW_BYTES):
             self._waiting.extend(self._sorted(messages))
             await self._offer_waiting()
+            await asyncio.sleep(0)  # the others end meanwhile
+        if has_more:
+            await self._read_rest(_COUNTED_BYTES)
+
+    async def _read_rest(self, most_bytes: int) -> bool:
+        """What has arrived; whether that may be more than so much."""
+        ready = self._splitter.ready
+        try:
+            async with asyncio.timeout(REST_S):
+                while ready.size_bytes < most_bytes:
+                    piece = await self._wire.receive()
+                    if not piece:
+                        return False
+                    self._splitter.feed(piece)
+        except (TimeoutError, StreamEnded):
+            return False  # that was all
+        return True
 
     async def _offer_waiting(self) -> None:
         while self._waiting:
             await self._senders.offer(self._waiting.popleft())
+            await asyncio.sleep(0)
 
     async def _take(self, owned: Owned) -> None:
         taken = Taken()

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, CloseConnection, Event, Message, Ping, TextMessage
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
@@ -45,6 +46,9 @@ class WebSocket:
         self._unread = exchange.unread()
         self._is_over = False
         self._has_more = True
+        self._is_within_message = False
+        self._broken: StreamEnded | None = None
+        self._goodbye = CloseConnection(code=1000)
         self._ping: Ping | None = None
         try:
             self._ws.initiate_upgrade_connection(list(request.headers), request.target.decode("latin-1"))
@@ -58,7 +62,7 @@ class WebSocket:
             self._ws.receive_data(self._unread)
 
     async def read(self) -> bytes:
-        """What has arrived, b"" when the peer closes. Raises StreamEnded where the connection breaks.
+        """What has arrived, b"" when the peer closes. Raises StreamEnded where the connection or a message breaks off.
 
         May be cut short where it waits: what was heard is given back before the next wait.
         """
@@ -69,16 +73,22 @@ class WebSocket:
                 await self._receive()
             if text := self._hear():
                 return text
+        if self._broken is not None:
+            raise self._broken
         return b""
 
     async def say(self, text: bytes) -> None:
-        """One line, as a message."""
-        await self._send(TextMessage(data=text.decode().removesuffix("\n")))
+        """One line, as a message; nothing to a peer that has said goodbye."""
+        if not self._has_peer_closed:
+            await self._send(TextMessage(data=text.decode().removesuffix("\n")))
 
     async def finish(self) -> None:
-        """Say goodbye, unless the peer has."""
-        if not self._is_over:
-            await self._send(CloseConnection(code=1000))
+        """Say goodbye, or answer the peer's (RFC 6455, 5.5.1)."""
+        await self._send(self._goodbye)
+
+    @property
+    def _has_peer_closed(self) -> bool:
+        return self._ws.state is ConnectionState.REMOTE_CLOSING
 
     async def _receive(self) -> None:
         if self._ping is not None:
@@ -103,11 +113,20 @@ class WebSocket:
                 pieces.append(event.data.encode() if isinstance(event.data, str) else bytes(event.data))
                 if event.message_finished:
                     pieces.append(b"\n")
+                self._is_within_message = not event.message_finished
             elif isinstance(event, Ping):
                 self._ping = event
             elif isinstance(event, CloseConnection):
-                self._is_over = True
+                self._close(event)
         return b"".join(pieces)
+
+    def _close(self, goodbye: CloseConnection) -> None:
+        """The peer's, or one of ours for what is not the protocol. Half a message is no line: it would pass for one."""
+        self._is_over, self._goodbye = True, goodbye
+        if not self._has_peer_closed:
+            self._broken = StreamEnded("incomplete_body", f"The connection broke: {goodbye.reason}")
+        elif self._is_within_message:
+            self._broken = StreamEnded("incomplete_body", "The connection was closed within a message")
 
     async def _send(self, event: Event) -> None:
         try:

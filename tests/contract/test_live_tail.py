@@ -34,10 +34,13 @@ def tail_of(port: int, ticket: str) -> http.client.HTTPResponse:
 def test_a_ticket_of_the_console_opens_the_tail_to_its_page_until_it_is_over(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail_tickets, "TICKET_S", 1.5)
-
-    with tail_of(port, issue_ticket("acme")) as answer:
-        told = answer.read().decode()  # to its end
+    # A busy machine may need more than the life of the first ones to come so far.
+    for life_s in (1.5, 6.0, 24.0):
+        monkeypatch.setattr(tail_tickets, "TICKET_S", life_s)
+        with tail_of(port, issue_ticket("acme")) as answer:
+            told = answer.read().decode()  # to its end
+        if answer.status != 401:
+            break
 
     assert (answer.status, answer.getheader("Access-Control-Allow-Origin")) == (200, "*")
     assert 'event: end\ndata: {"code":"expired_ticket"' in told

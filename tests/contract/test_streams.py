@@ -245,21 +245,31 @@ def test_an_idle_stream_is_closed_and_told_so(node: Worker) -> None:
     assert last["code"] == "idle_timeout"
 
 
-def test_a_key_that_expires_ends_its_stream_though_no_snapshot_says_so(node: Worker, port: int) -> None:
+def last_words(node: Worker, port: int, key_id: int, life_s: float) -> dict[str, Any]:
+    """To a stream that sends an event and whose key expires; or the refusal, where it had before."""
     late = api_keys.issue().secret
     file, before = node._snapshot_file._path, node.snapshot
     assert before is not None
     newer = msgspec.structs.replace(
         before.header, built_wall_ms=before.header.built_wall_ms + 1, keys=before.header.keys + 1
     )
-    expiring = key(late, "acme", 99, expires_wall_s=time.time() + 4)
+    expiring = key(late, "acme", key_id, expires_wall_s=time.time() + life_s)
     file.with_suffix(".new").write_bytes(dump(newer, list(before.tenants.values()), [*before.keys.values(), expiring]))
     file.with_suffix(".new").rename(file)
     assert poll_until(lambda: node.callers.find(api_keys.digest(late)) is not None, DEADLINE_S)
-
     with StreamClient(port, late) as stream:
+        if stream.status != 200:
+            return stream.body()
         stream.send([EVENT])
-        last = stream.read_until("end")[-1]
+        return stream.read_until("end")[-1]
+
+
+def test_a_key_that_expires_ends_its_stream_though_no_snapshot_says_so(node: Worker, port: int) -> None:
+    # A busy machine may need more than the life of the first ones to come so far.
+    for key_id, life_s in ((99, 4), (98, 16), (97, 64)):
+        last = last_words(node, port, key_id, life_s)
+        if last["code"] != "expired_key" or last.get("sequence"):
+            break
 
     assert (last["code"], last["sequence"]) == ("expired_key", 1)
 

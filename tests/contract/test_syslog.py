@@ -18,9 +18,14 @@ import pytest
 from prometheus_client import REGISTRY
 
 from forebay.local.ports import free_port
+from ingest.dataplane.errors import StreamEnded
 from ingest.dataplane.event import Decoded
 from ingest.dataplane.segments import Record
-from ingest.sources.syslog_senders import Received, Senders
+from ingest.sources import listener
+from ingest.sources.connections import Connections
+from ingest.sources.syslog_losses import Losses
+from ingest.sources.syslog_senders import Port, Received, Senders
+from ingest.sources.syslog_tcp import REST_BYTES, SyslogConnection, SyslogConnections
 from ingest.worker import Worker
 from tests.contract.cast import BOLTS_EVENTS_A_DAY, KEYS
 from tests.contract.listening import DEADLINE_S, answers, listening
@@ -161,6 +166,38 @@ def test_who_waits_for_a_quota_at_the_end_does_not_cost_another_tenants_messages
     assert stored["bolt"] + lost("tcp", "go_elsewhere") - lost_before == sent["bolt"]
 
 
+def test_what_has_arrived_at_the_end_leaves_the_others_their_turns(
+    node: Worker, new_records: Callable[[], list[Record]]
+) -> None:
+    message, arrived, before = b"<14>rest: " + b"x" * 90 + b"\n", 40_000, lost("tcp", "go_elsewhere")
+
+    async def end() -> tuple[int, int]:
+        here, there = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=here)
+        connections = SyslogConnections(node, Connections(1), Losses(), {})
+        connection = SyslogConnection(connections, reader, writer, Port(1, "acme"))
+        connection.end(StreamEnded("go_elsewhere", "The process ends"))
+        reader.feed_data(message * arrived)
+        reader.feed_eof()
+        with there:
+            ending = asyncio.create_task(connection.run())
+            turns = 0
+            while not ending.done():
+                await asyncio.sleep(0)
+                turns += 1
+            writer.close()
+            assert isinstance(ending.exception(), StreamEnded)
+        return turns, connections.pace.window_events
+
+    turns, window_events = asyncio.run(end())
+    stored, counted = len(new_records()), lost("tcp", "go_elsewhere") - before
+
+    print(f"{arrived} arrived, {stored} stored, {counted} lost and counted, {turns} turns of others")
+    assert turns >= stored // window_events
+    assert REST_BYTES // len(message) <= stored < arrived
+    assert stored + counted == arrived
+
+
 def waits() -> float:
     return REGISTRY.get_sample_value("forebay_listen_waits_total", {"reason": "quota_exceeded"}) or 0.0
 
@@ -255,6 +292,26 @@ def test_what_is_sent_over_tls_all_arrives(
         assert poll_until(lambda: len(new_records()) == count, DEADLINE_S)
 
     assert [int(message.split()[0]) for message in messages_in(new_records())] == list(range(count))
+
+
+def test_those_who_have_said_nothing_do_not_keep_a_process_from_ending(
+    node: Worker, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, longer_than_the_test_waits_s = free_port(), 1.5 * DEADLINE_S
+    monkeypatch.setattr(listener, "TLS_HANDSHAKE_S", longer_than_the_test_waits_s)
+    chosen = dict.fromkeys(
+        ("FOREBAY_LISTEN_HEAD_TIMEOUT_S", "FOREBAY_LISTEN_DRAIN_TIMEOUT_S"), longer_than_the_test_waits_s
+    )
+    context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    context.check_hostname = False
+    with contextlib.ExitStack() as silent, listening(node, **chosen, **with_tls(certificates, tls)) as port:
+        silent.enter_context(connected(port)).sendall(b"GET /")
+        silent.enter_context(connected(tls))
+        # Those that come later are served, so these are accepted.
+        assert answers(port)
+        with context.wrap_socket(connected(tls)):
+            assert poll_until(lambda: held() == 1, DEADLINE_S)
+        assert poll_until(lambda: held() == 0, DEADLINE_S)
 
 
 def test_those_who_only_shake_hands_are_among_the_open_connections(node: Worker, certificates: Path) -> None:

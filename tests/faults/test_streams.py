@@ -233,7 +233,7 @@ def test_a_journal_that_kafka_does_not_empty_is_told_in_band_and_nothing_is_lost
         kafka_bootstrap=kafka.bootstrap,
     )
     numbers = itertools.count(1)
-    with StreamClient(node.listen_port, key) as stream:
+    with StreamClient(node.listen_port, key, timeout_s=90) as stream:
         stream.send([event("full", next(numbers))])
         stream.read_until("ack")
         read_records(kafka.bootstrap, topic_name, until=1)
@@ -247,13 +247,18 @@ def test_a_journal_that_kafka_does_not_empty_is_told_in_band_and_nothing_is_lost
                 if line["type"] == "wait":
                     told.set()
 
-        hearing = threading.Thread(target=hear)
-        hearing.start()
-        # Not more than fits the sockets and the journal: once it is told the sender stops by itself.
-        while not told.is_set():
-            stream.send([event("full", next(numbers), message="x" * 1_000) for _ in range(20)])
-        sent = next(numbers) - 1
+        def send() -> None:
+            while not told.is_set():
+                stream.send([event("full", next(numbers), message="x" * 1_000) for _ in range(20)])
+
+        # On a thread: where the sockets are full before `told` is heard, it stands until the thaw.
+        hearing, sending = (threading.Thread(target=one) for one in (hear, send))
+        for thread in (hearing, sending):
+            thread.start()
+        assert told.wait(60)
         kafka.server.thaw()
+        sending.join(60)
+        sent = next(numbers) - 1
         poll_until(lambda: bool(lines) and lines[-1].get("sequence") == sent, 60)
         stream.finish()
         hearing.join(60)

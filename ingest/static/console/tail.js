@@ -6,13 +6,20 @@
   if (!tail) return;
   const part = (name) => tail.querySelector(`[data-tail-${name}]`);
   const [list, status, empty, pause] = ["events", "status", "empty", "pause"].map(part);
-  let isPaused = false, missed = 0;
+  let isPaused = false, isLive = false, missed = 0;
 
   const say = (text, isBad = false) => {
     status.textContent = text;
     status.classList.toggle("fb-stale", isBad);
   };
-  const live = () => say(isPaused ? `Paused; ${missed} came meanwhile and are not shown.` : "Live.");
+  const live = () => {
+    isLive = true;
+    say(isPaused ? `Paused; ${missed} came meanwhile and are not shown.` : "Live.");
+  };
+  const trouble = (text) => {
+    isLive = false;
+    say(text, true);
+  };
 
   const piece = (tag, className, text) => {
     const element = document.createElement(tag);
@@ -53,7 +60,7 @@
     listen(new EventSource((await answer.json()).url));
   };
   const later = (text) => {
-    say(`${text} The next try is in ${AGAIN_MS / 1000} s.`, true);
+    trouble(`${text} The next try is in ${AGAIN_MS / 1000} s.`);
     setTimeout(begin, AGAIN_MS);
   };
   const listen = (source) => {
@@ -64,8 +71,9 @@
       live();
     });
     source.addEventListener("skipped", ({ data }) => say(`${JSON.parse(data).events} events were skipped: they came faster than this page reads.`));
-    source.addEventListener("wait", () => say("Redis is away, and the sample with it.", true));
+    source.addEventListener("wait", () => trouble("Redis is away, and the sample with it."));
     source.addEventListener("end", () => {
+      isLive = false;
       source.close();
       begin();
     });
@@ -80,7 +88,7 @@
     missed = 0;
     pause.setAttribute("aria-pressed", String(isPaused));
     pause.textContent = isPaused ? "Go on" : "Pause";
-    live();
+    if (isLive) live();
   });
   part("clear").addEventListener("click", () => {
     list.replaceChildren();

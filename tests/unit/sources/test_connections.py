@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ingest.dataplane.errors import Unavailable
+from ingest.dataplane.errors import StreamEnded, Unavailable
 from ingest.sources.connections import Connections
 from ingest.sources.interruptible import Interruptible
 
@@ -54,3 +54,13 @@ def test_one_that_says_whose_it_is_makes_room_for_the_next() -> None:
 def test_the_smallest_process_has_room_for_one(most: int) -> None:
     with ExitStack() as held:
         assert holds(Connections(most), held, "192.0.2.1", claimed=False) == 1
+
+
+def test_the_end_of_all_is_also_that_of_those_who_arrive() -> None:
+    connections = Connections(MOST)
+    with connections.arriving() as before:
+        connections.end_all(StreamEnded("go_elsewhere", "The process ends"))
+        with connections.arriving() as after:
+            ends = [one.ending and one.ending.code for one in (before, after)]
+
+    assert ends == ["go_elsewhere", "go_elsewhere"]

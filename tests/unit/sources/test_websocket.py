@@ -5,10 +5,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import pytest
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection
-from wsproto.events import BytesMessage, Event, Ping, Pong, Request, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, Request, TextMessage
 
+from ingest.dataplane.errors import StreamEnded
 from ingest.sources.exchange import Exchange
 from ingest.sources.websocket import WebSocket
 from ingest.sources.wire import PIECES_A_TURN, Wire
@@ -117,3 +119,28 @@ def test_tiny_frames_leave_the_others_their_turn() -> None:
 
     assert heard == PIECES_A_TURN * turns
     assert others >= turns
+
+
+# Masked with zeros: the text of a message in one frame.
+NOT_UTF_8 = b"\x81\x81\0\0\0\0\xff"
+
+
+@pytest.mark.parametrize(
+    ("last", "heard"),
+    [
+        (frames(TextMessage(data="{", message_finished=False), CloseConnection(code=1000)), b'{"n":1}\n{'),
+        (NOT_UTF_8, b'{"n":1}\n'),
+    ],
+    ids=["by a goodbye", "where it is not UTF-8"],
+)
+def test_a_message_that_breaks_off_is_not_ended(last: bytes, heard: bytes) -> None:
+    async def talk() -> bytes:
+        async with opened() as (web_socket, _, peer):
+            await asyncio.get_running_loop().sock_sendall(peer, frames(TextMessage(data='{"n":1}')) + last)
+            said = await soon(web_socket)
+            with pytest.raises(StreamEnded) as broken:
+                await soon(web_socket)
+            assert broken.value.code == "incomplete_body"
+            return said
+
+    assert asyncio.run(talk()) == heard

@@ -27,23 +27,25 @@ def _listens(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "chosen", "reached_at"),
+    ("host", "chosen", "origin", "path"),
     [
-        ("logs.example.com:8000", "", "http://logs.example.com:8001"),
-        ("[::1]:8000", "", "http://[::1]:8001"),
-        ("logs.example.com", "https://live.example.com", "https://live.example.com"),
+        ("logs.example.com:8000", "", "http://logs.example.com:8001", ""),
+        ("[::1]:8000", "", "http://[::1]:8001", ""),
+        ("logs.example.com", "https://live.example.com", "https://live.example.com", ""),
+        # A path there would have to be the whole one of a request.
+        ("logs.example.com", "https://example.com:8443/live", "https://example.com:8443", "/live"),
     ],
 )
 def test_the_page_may_ask_the_listen_process_and_nobody_else(
-    console: Client, acme: Tenant, settings: Settings, host: str, chosen: str, reached_at: str
+    console: Client, acme: Tenant, settings: Settings, host: str, chosen: str, origin: str, path: str
 ) -> None:
     settings.ALLOWED_HOSTS, settings.FOREBAY_LISTEN_URL = ["*"], chosen
 
     page = console.get(page_of("acme"), headers={"host": host})
     told = console.get(address_of("acme"), headers={"host": host}).json()
 
-    assert f"connect-src 'self' {reached_at};" in page.headers["Content-Security-Policy"] + ";"
-    assert told["url"].startswith(f"{reached_at}/api/logs/tail?ticket=")
+    assert f"connect-src 'self' {origin};" in page.headers["Content-Security-Policy"] + ";"
+    assert told["url"].startswith(f"{origin}{path}/api/logs/tail?ticket=")
 
 
 def test_the_address_has_a_ticket_of_this_tenant_and_the_filters(console: Client, acme: Tenant) -> None:
