@@ -37,7 +37,7 @@ def kafka_behind(node: Worker) -> Iterator[None]:
     def say(kind: str) -> None:
         node.board.apply([OverridePolicy(next(_words), kind, "logs", "", "operator", "they know why", 0)])
 
-    before = node.engine.drain.pending  # what other tests have left for topics that nobody has
+    before = node.engine.drain.pending  # what other tests have left behind
     say("FORCED_OPEN")
     try:
         yield

@@ -141,7 +141,8 @@ class Terminal:
             if block.heading == heading and block.file:
                 (self._directory / block.file).write_text(block.text)
         (block,) = (block for block in TO_RUN if block.heading == heading)
-        argv = [*RUNNERS[block.language], block.text]
+        # A test run in the background ignores Ctrl-C, and bash and curl would do so too.
+        argv = ["env", "--default-signal=INT", *RUNNERS[block.language], block.text]
         program = Program(Command(argv, self._directory, self.variables | self._surroundings), self._log)
         try:
             yield program
