@@ -1,15 +1,12 @@
 """Streams and the live tail as their peers meet them, on one worker in this process whose Redis is away."""
 
 import contextlib
-import itertools
 import json
-import select
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,7 +14,7 @@ import pytest
 from django.conf import settings
 from prometheus_client import REGISTRY
 
-from ingest.dataplane.policy import OverridePolicy, dump
+from ingest.dataplane.policy import dump
 from ingest.dataplane.segments import Record
 from ingest.worker import Worker
 from tenants import api_keys
@@ -26,35 +23,6 @@ from tests.contract.listening import DEADLINE_S, EVENT, ask, listening
 from tests.programs import poll_until
 from tests.streaming import StreamClient
 from tests.unit.dataplane.world import key
-
-_words = itertools.count(1)
-
-
-@contextmanager
-def kafka_behind(node: Worker) -> Iterator[None]:
-    """An operator holds everything back; at the end it leaves, and all of it is with Kafka."""
-
-    def say(kind: str) -> None:
-        node.board.apply([OverridePolicy(next(_words), kind, "logs", "", "operator", "they know why", 0)])
-
-    before = node.engine.drain.pending  # what other tests have left behind
-    say("FORCED_OPEN")
-    try:
-        yield
-    finally:
-        say("RESET")
-        assert poll_until(lambda: node.engine.drain.pending <= before, DEADLINE_S)
-
-
-def send_until_full(stream: StreamClient, line: bytes, most_bytes: int) -> tuple[int, bytes]:
-    """Lines until nobody has taken any for a second: how many, and what is left to send of the last one."""
-    sent_lines, left = 0, b""
-    while select.select([], [stream.socket], [], 1.0)[1]:
-        if not left:
-            sent_lines, left = sent_lines + 1, f"{len(line):x}\r\n".encode() + line + b"\r\n"
-        left = left[stream.socket.send(left) :]
-        assert sent_lines * len(line) < most_bytes, "it is read all the same"
-    return sent_lines, left
 
 
 def test_bad_lines_are_told_by_their_sequence_and_the_good_ones_go_on(
@@ -123,37 +91,6 @@ def test_a_window_over_the_burst_goes_in_parts(port: int) -> None:
         lines = stream.read_until("ack", sequence=5)
 
     assert sum(line["accepted"] for line in lines if line["type"] == "ack") == 5
-
-
-def test_a_stream_is_not_read_while_kafka_is_behind_and_the_journal_is_filled_to_its_share(
-    node: Worker, new_records: Callable[[], list[Record]]
-) -> None:
-    def waits() -> float:
-        return REGISTRY.get_sample_value("forebay_listen_waits_total", {"reason": "journal_behind"}) or 0.0
-
-    journal, told_before = node.engine.journal, waits()
-    share = (journal.used_bytes + 4_096) / journal.max_bytes
-    line = json.dumps(EVENT | {"message": "x" * 8_192}).encode() + b"\n"
-    with (
-        listening(node, FOREBAY_LISTEN_JOURNAL_RATIO=share) as port,
-        StreamClient(port, KEYS["acme"], "?stream=behind&sequence=1") as stream,
-    ):
-        with kafka_behind(node):
-            stream.send_bytes(line)  # beyond the share, which was free
-            stream.read_until("ack", sequence=1)
-            stream.send_bytes(line)
-            told = stream.read_until("wait")[-1]
-            lines, left = send_until_full(stream, line, most_bytes=64 << 20)
-            accepted = len(new_records())
-        stream.socket.sendall(left)
-        stream.finish()
-        rest = stream.read_until("end", sequence=2 + lines)
-
-    print(f"{2 + lines} sent, {accepted} accepted while Kafka was behind, {len(new_records())} in the end")
-    assert (told["code"], told["sequence"], accepted) == ("journal_behind", 1, 1)
-    assert waits() > told_before
-    assert sum(one["accepted"] for one in rest if one["type"] == "ack") == 1 + lines
-    assert len({json.loads(record[3])["eventId"] for record in new_records()}) == len(new_records()) == 2 + lines
 
 
 def test_streams_have_their_turns_one_window_each(node: Worker, new_records: Callable[[], list[Record]]) -> None:
