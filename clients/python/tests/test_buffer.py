@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
 import threading
+import tracemalloc
 from types import FrameType
 from typing import Any, Callable
 
 import pytest
 
-from forebay_client.buffer import Buffer, Limits, Queue, Tracked
+from forebay_client.buffer import EVENT_BYTES, Buffer, Event, Limits, Queue, Tracked
+from forebay_client.events import Encoder, new_event_id
 from forebay_client.ledger import Ledger
 from forebay_client.load import Load
+from forebay_client.records import Snapshot, SnapshotEncoder, snapshot
 
 
 def tracked(data: bytes) -> Tracked:
@@ -46,8 +51,16 @@ def interrupted(
     return left < 0
 
 
-def take_all(buffer: Buffer, queue: Queue) -> list[bytes]:
-    taken: list[bytes] = []
+def buffer_of(limits: Limits) -> Buffer:
+    return Buffer(limits, SnapshotEncoder(Encoder("shop", "host-1")).encode)
+
+
+def record(message: str, **fields: Any) -> Snapshot:
+    return snapshot(logging.makeLogRecord({"msg": message, "levelno": 20, **fields}))
+
+
+def take_all(buffer: Buffer, queue: Queue) -> list[Event]:
+    taken: list[Event] = []
     with buffer.changed:
         while queue:
             events = buffer.take(queue)
@@ -70,13 +83,21 @@ def put_back(buffer: Buffer) -> None:
         buffer.put_back(buffer.take(buffer.plain))
 
 
-@pytest.mark.parametrize("change", [put, take_and_settle, put_back])
+def encode_and_settle(buffer: Buffer) -> None:
+    with buffer.changed:
+        events = buffer.take(buffer.plain)
+    buffer.encode(events)
+    with buffer.changed:
+        buffer.settle(events)
+
+
+@pytest.mark.parametrize("change", [put, take_and_settle, put_back, encode_and_settle])
 def test_an_event_that_a_signal_handler_puts_is_in_every_sum(change: Callable[[Buffer], None]) -> None:
     at_step = 0
     while True:
-        buffer = Buffer(Limits(batch_max_events=2, linger_s=0))
+        buffer = buffer_of(Limits(batch_max_events=2, linger_s=0))
         for _ in range(3):
-            buffer.put(b"before")
+            buffer.put(record("before"))
 
         was_interrupted = interrupted(lambda: change(buffer), at_step, lambda: buffer.put(b"by the handler"))  # noqa: B023
         if not was_interrupted:
@@ -92,7 +113,7 @@ def test_an_event_that_a_signal_handler_puts_is_in_every_sum(change: Callable[[B
 
 
 def test_what_is_settled_is_known_by_its_place_and_not_by_how_much_it_is() -> None:
-    buffer = Buffer(Limits(batch_max_events=2))
+    buffer = buffer_of(Limits(batch_max_events=2))
     for at in range(3):
         buffer.put(b"%d" % at)
         buffer.put(tracked(b"%d" % at))
@@ -110,7 +131,7 @@ def test_what_is_settled_is_known_by_its_place_and_not_by_how_much_it_is() -> No
 
 
 def test_what_was_put_back_is_older_than_what_was_sent_meanwhile() -> None:
-    buffer = Buffer(Limits(batch_max_events=2))
+    buffer = buffer_of(Limits(batch_max_events=2))
     for at in range(3):
         buffer.put(b"%d" % at)
 
@@ -134,7 +155,7 @@ def test_what_was_put_back_is_older_than_what_was_sent_meanwhile() -> None:
 
 
 def test_what_is_put_back_wakes_whoever_found_nothing() -> None:
-    buffer, looked, woken = Buffer(Limits()), threading.Event(), list[bool]()
+    buffer, looked, woken = buffer_of(Limits()), threading.Event(), list[bool]()
     buffer.put(b"to the disk")
     with buffer.changed:
         to_the_disk = buffer.take(buffer.plain)
@@ -155,7 +176,7 @@ def test_what_is_put_back_wakes_whoever_found_nothing() -> None:
 
 
 def test_a_batch_in_parts_is_settled_when_all_of_them_are() -> None:
-    buffer = Buffer(Limits())
+    buffer = buffer_of(Limits())
     for at in range(3):
         buffer.put(b"%d" % at)
 
@@ -171,10 +192,95 @@ def test_a_batch_in_parts_is_settled_when_all_of_them_are() -> None:
     assert (after_one, buffer.has_settled(mark)) == (False, True)
 
 
+def test_what_is_encoded_later_weighs_what_it_is_and_what_cannot_be_is_taken_out() -> None:
+    buffer = buffer_of(Limits())
+    for event in (b"bytes", record("first"), record("odd", created="yesterday"), record("last \u2603")):
+        buffer.put(event)
+
+    with buffer.changed:
+        events = buffer.take(buffer.plain)
+    buffer.encode(events)
+    after_encoding = buffer.held_bytes, buffer.events
+    with buffer.changed:
+        buffer.put_back(events)
+        again = buffer.take(buffer.plain)
+    buffer.encode(again)
+    with buffer.changed:
+        buffer.settle(again)
+
+    assert buffer.unencodable == 1
+    assert again[0] == b"bytes"
+    assert [json.loads(event)["message"] for event in again[1:]] == ["first", "last \u2603"]
+    assert after_encoding == (sum(map(len, again)) + 3 * EVENT_BYTES, 3)
+    assert (buffer.held_bytes, buffer.events, buffer.settled) == (0, 0, 4)
+
+
+def test_close_beside_the_sending_thread_gives_no_event_a_second_id() -> None:
+    has_begun, go_on = threading.Event(), threading.Event()
+
+    def encode(event: Snapshot) -> bytes:
+        has_begun.set()
+        assert go_on.wait(60)
+        return new_event_id(0).encode()
+
+    buffer = Buffer(Limits(), encode)
+    for at in range(3):
+        buffer.put(record(str(at)))
+    with buffer.changed:
+        events = buffer.take(buffer.plain)
+    seen: list[list[Any]] = []
+
+    def encode_beside_the_other() -> None:
+        buffer.encode(events)
+        seen.append(list(events))
+
+    threads = [threading.Thread(target=encode_beside_the_other) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        assert has_begun.wait(60)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    with buffer.changed:
+        buffer.settle(events)
+
+    assert seen[0] == seen[1]
+    assert {type(event) for event in events} == {bytes}
+    assert buffer.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "extra"),
+    [
+        ("order %d", {}),
+        ("\u2603" * 100 + "%d", {}),
+        ("\U0001f680" * 100 + "%d", {}),
+        ("m %d", {"a": 1.5, "b": "x" * 300}),
+    ],
+    ids=["short", "wide", "wider", "extra"],
+)
+def test_records_in_the_buffer_take_no_more_memory_than_its_bound(message: str, extra: dict[str, Any]) -> None:
+    buffer = buffer_of(Limits(buffer_max_bytes=1 << 20))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    is_full, at = False, 0
+    while not is_full:
+        at += 1
+        logged = logging.LogRecord("shop", 20, "/srv/orders.py", 1000 + at, message, (at,), None)
+        vars(logged).update({name: value * 2 for name, value in extra.items()})
+        is_full = buffer.put(snapshot(logged)) == "buffer_full"
+    del logged
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+
+    assert at > 100
+    assert taken <= 1 << 20
+
+
 def test_an_event_that_a_signal_handler_loses_is_counted_beside_the_one_that_it_interrupts() -> None:
     at_call = 0
     while True:
-        ledger = Ledger(Buffer(Limits()))
+        ledger = Ledger(buffer_of(Limits()))
 
         was_interrupted = interrupted(
             lambda: ledger.dropped("closed", 2),  # noqa: B023

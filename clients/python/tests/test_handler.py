@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from conftest import MakeClient
-from stub import REFUSED, Answer, Stub
+from stub import REFUSED, Answer, Stub, poll_until
 from test_client import settled
 
-from forebay_client import Client, ForebayHandler, correlated
+from forebay_client import Client, Event, ForebayHandler, correlated
 
 
 class Logged:
@@ -100,6 +100,78 @@ def test_what_cannot_be_encoded_raises_nothing_and_is_counted(
     assert [event["message"] for event in logged.arrived()] == ["fine"]
     assert logged.client.counters().dropped == {"unencodable": 3}
     assert "no text for you" in capsys.readouterr().err
+
+
+class Grows:
+    """As any object of the application's: it may change after it was logged."""
+
+    def __init__(self) -> None:
+        self.lines = [1]
+
+    def __str__(self) -> str:
+        return str(self.lines)
+
+
+def test_a_record_says_what_was_so_when_it_was_logged(make_client: MakeClient, stub: Stub) -> None:
+    logged, order = Logged(make_client(linger_s=60), stub), Grows()
+
+    logged.logger.info("%s", order, extra={"order": order, "lines": order.lines})
+    order.lines.append(2)
+    (event,) = logged.arrived()
+
+    assert event["message"] == event["metadata"]["order"] == event["metadata"]["lines"] == "[1]"
+
+
+@pytest.mark.parametrize("others", [0, 3], ids=["alone", "among others"])
+def test_a_record_with_fields_that_logging_does_not_make_is_counted_and_holds_up_no_other(
+    logged: Logged, others: int
+) -> None:
+    for at in range(others):
+        logged.logger.info("fine %d", at)
+    logged.logger.handle(logging.makeLogRecord({"msg": "odd", "levelno": 20, "created": "yesterday"}))
+    logged.logger.handle(logging.makeLogRecord({"msg": "odd", "levelno": 20, "created": "yesterday"}))
+
+    assert [event["message"] for event in logged.arrived()] == [f"fine {at}" for at in range(others)]
+    assert logged.client.counters().dropped == {"unencodable": 2}
+
+
+def test_what_is_logged_goes_to_the_disk_and_from_there_to_forebay(
+    make_client: MakeClient, stub: Stub, tmp_path: Path
+) -> None:
+    stub.otherwise = REFUSED
+    logged = Logged(make_client(spool_dir=tmp_path), stub)
+    logged.logger.handle(logging.makeLogRecord({"msg": "odd", "levelno": 20, "created": "yesterday"}))
+    for at in range(300):
+        logged.logger.info("number %d", at)
+    assert poll_until(lambda: logged.client.counters().spool_events == 300)
+    stub.asked.clear()
+    stub.otherwise = Answer()
+
+    messages = [event["message"] for event in logged.arrived()]
+
+    assert list(dict.fromkeys(messages)) == [f"number {at}" for at in range(300)]
+    assert logged.client.counters().dropped == {"unencodable": 1}
+
+
+def test_what_was_logged_and_not_sent_at_the_end_is_on_the_disk(
+    make_client: MakeClient, stub: Stub, tmp_path: Path
+) -> None:
+    logged = Logged(make_client(spool_dir=tmp_path, linger_s=60), stub)
+    stub.otherwise = REFUSED
+    logged.logger.handle(logging.makeLogRecord({"msg": "odd", "levelno": 20, "created": "yesterday"}))
+    for at in range(10):
+        logged.logger.info("number %d", at)
+
+    logged.client.close(0)
+    at_the_end = logged.client.counters()
+    stub.asked.clear()
+    stub.otherwise = Answer()
+    successor = make_client(spool_dir=tmp_path)
+    successor.send_nowait(Event("of the next process"))
+    settled(successor)
+
+    assert (at_the_end.spool_events, at_the_end.dropped) == (10, {"unencodable": 1})
+    assert [event["message"] for event in stub.events] == [f"number {at}" for at in range(10)] + ["of the next process"]
 
 
 def test_another_handlers_formatter_adds_nothing_to_the_metadata(logged: Logged) -> None:

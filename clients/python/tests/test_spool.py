@@ -15,10 +15,11 @@ from typing import Callable
 import pytest
 from conftest import MakeClient
 from stub import REFUSED, Answer, Asked, Stub, poll_until
+from test_buffer import buffer_of
 from test_client import adds_up, send_many, settled
 
 from forebay_client import Client, Event, Result
-from forebay_client.buffer import Buffer, Limits
+from forebay_client.buffer import Limits
 from forebay_client.ledger import Ledger
 from forebay_client.spool import Spool
 from forebay_client.spooler import Spooler
@@ -335,7 +336,7 @@ def test_a_file_that_cannot_be_read_for_a_while_loses_nothing(
 
 
 def test_what_cannot_be_read_is_not_asked_for_at_once_again(open_spool: OpenSpool, tmp_path: Path) -> None:
-    spool, buffer = open_spool(), Buffer(Limits())
+    spool, buffer = open_spool(), buffer_of(Limits())
     spooler = Spooler(spool, buffer, Ledger(buffer), lambda: True)
     assert spool.append(events(10))
     before_s = spooler.readable_in_s()

@@ -7,13 +7,17 @@ queues and one sum, nothing else, and no other method changes that sum around a 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, Callable, NamedTuple, Union
 
+from forebay_client.records import Snapshot
 from forebay_client.results import Callback
+
+log = logging.getLogger("forebay_client")
 
 # What Python needs for an event beside its bytes: the object's head, its place in the queue, perhaps a callback.
 EVENT_BYTES = 128
@@ -32,15 +36,21 @@ class Tracked(bytes):
         return tracked
 
 
-class Taken(list[bytes]):
-    """Events that left their queue together, numbered as the first of them is; a part of them keeps that number."""
+Event = Union[bytes, Snapshot]
 
-    def __init__(self, events: Iterable[bytes], number: int) -> None:
+
+class Taken(list[Any]):
+    """Events that left their queue together, numbered as the first of them is; a part of them keeps that number.
+
+    They are bytes once Buffer.encode() had them.
+    """
+
+    def __init__(self, events: Iterable[Event], number: int) -> None:
         super().__init__(events)
         self.number = number
 
 
-class Queue(deque[bytes]):
+class Queue(deque[Event]):
     """Events of one kind in the order of their puts, which numbers them, and which of those taken are not settled."""
 
     def __init__(self) -> None:
@@ -77,28 +87,29 @@ class Limits(NamedTuple):
 class Buffer:
     """Two queues under one bound: events nobody waits for, and events with a callback, which are sent with an ack."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, encode: Callable[[Snapshot], bytes]) -> None:
         self._lock = threading.RLock()
         self.changed = threading.Condition(self._lock)
+        self._encode, self._encoding = encode, threading.Lock()
         self.limits = limits
         # Its own, and not the tuple's: put() is what the application pays for.
         self._max_bytes, self._batch_events, self._batch_bytes = limits[:3]
         self.plain, self.tracked = Queue(), Queue()
         self.is_closed = False
-        self.settled = 0
+        self.settled = self.unencodable = 0
         self._queued_bytes = 0
         self._on_the_way_events = self._on_the_way_bytes = 0
         self._ready_at_s = 0.0
 
-    def put(self, event: bytes) -> str:
+    def put(self, event: Event) -> str:
         """Why it was not taken; empty if it was. Wakes the sender for the first event and a full batch, not for all."""
-        size = len(event) + EVENT_BYTES
+        size = (event[0] if type(event) is tuple else len(event)) + EVENT_BYTES
         with self._lock:
             if self.is_closed:
                 return "after_close"
             if self._queued_bytes + self._on_the_way_bytes + size > self._max_bytes:
                 return "buffer_full"
-            queue = self.plain if type(event) is bytes else self.tracked
+            queue = self.tracked if type(event) is Tracked else self.plain
             is_first = not self.plain and not self.tracked
             queue.append(event)
             self._queued_bytes += size
@@ -142,14 +153,36 @@ class Buffer:
             queue.returned.popleft() if is_again else (queue.next_number, self.limits.batch_max_events)
         )
         events, room = Taken((), number), self.limits.batch_max_bytes
-        while queue and len(events) < most_events and (not events or room >= len(queue[0])):
-            room -= len(queue[0])
+        while queue and len(events) < most_events and (not events or room >= _size_of(queue[0])):
+            room -= _size_of(queue[0])
             events.append(queue.popleft())
         if events and not is_again:
             queue.unsettled[number] = len(events)
             queue.next_number += len(events)
         self._took(len(events), _size(events))
         return events
+
+    def encode(self, events: Taken) -> None:
+        """Not holding `changed`: makes bytes of snapshots; what raises is counted, settled and taken out.
+
+        There may be none left then.
+        """
+        with self._encoding:  # close() may come to it beside the sending thread
+            before, failed = _size(events), Taken((), events.number)
+            for at, event in enumerate(events):
+                if type(event) is tuple:
+                    try:
+                        events[at] = self._encode(event)
+                    except Exception:
+                        log.exception("an event cannot be encoded")
+                        failed.append(event)
+            if failed:
+                events[:] = [event for event in events if isinstance(event, bytes)]
+            with self.changed:
+                self._on_the_way_bytes += _size(events) + _size(failed) - before
+                if failed:
+                    self.unencodable += len(failed)
+                    self.settle(failed)
 
     def take_all(self) -> list[Taken]:
         """Holding `changed`: in batches."""
@@ -192,5 +225,9 @@ class Buffer:
         self._queued_bytes = self._queued_bytes - size if self.plain or self.tracked else 0
 
 
-def _size(events: list[bytes]) -> int:
-    return sum(map(len, events)) + EVENT_BYTES * len(events)
+def _size_of(event: Event) -> int:
+    return event[0] if type(event) is tuple else len(event)
+
+
+def _size(events: Taken) -> int:
+    return sum(map(_size_of, events)) + EVENT_BYTES * len(events)

@@ -17,6 +17,7 @@ from typing import Any, Callable
 from forebay_client.acknowledged import Pause, acknowledged, one_result
 from forebay_client.buffer import Limits, Tracked
 from forebay_client.events import Encoder, Event
+from forebay_client.records import SnapshotEncoder
 from forebay_client.results import Callback, Counters, Result
 from forebay_client.sender import Sender
 from forebay_client.spool import Spool
@@ -71,6 +72,7 @@ class BaseClient:
         self.sender = Sender(
             lambda: Transport(**self._connection),
             Limits(buffer_max_bytes, batch_max_events, batch_max_bytes, linger_s, exit_timeout_s),
+            SnapshotEncoder(self.encoder).encode,
             delivery=delivery,
             spool=None if spool_dir is None else Spool(spool_dir, spool_max_bytes),
             on_rejected=None if on_rejected is None else _with_document(on_rejected),

@@ -45,12 +45,15 @@ class Ledger:
     def snapshot(self, spool: Spool | None) -> Counters:
         buffer, counts = self._buffer, self._counts
         with buffer.changed:
+            dropped = dict(self._dropped)
+            if buffer.unencodable:
+                dropped["unencodable"] = dropped.get("unencodable", 0) + buffer.unencodable
             return Counters(
                 taken=buffer.settled + buffer.events + self._turned_away,
                 recovered=counts["recovered"],
                 accepted=counts["accepted"],
                 rejected=dict(self._rejected),
-                dropped=dict(self._dropped),
+                dropped=dropped,
                 buffered_events=buffer.events,
                 buffered_bytes=buffer.held_bytes,
                 spooled=counts["spooled"],

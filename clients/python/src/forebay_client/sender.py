@@ -18,9 +18,10 @@ from collections import deque
 from typing import Callable
 
 from forebay_client.backoff import Backoff
-from forebay_client.buffer import Buffer, Limits, Taken, Tracked
+from forebay_client.buffer import Buffer, Event, Limits, Taken, Tracked
 from forebay_client.ledger import Ledger
 from forebay_client.load import Load
+from forebay_client.records import Snapshot
 from forebay_client.results import Counters, Result, result_of
 from forebay_client.spool import Spool
 from forebay_client.spooler import Spooler
@@ -40,19 +41,20 @@ class Sender:
         self,
         connect: Callable[[], Transport],
         limits: Limits,
+        encode: Callable[[Snapshot], bytes],
         *,
         delivery: str = "",
         spool: Spool | None = None,
         on_rejected: OnRejected | None = None,
     ) -> None:
-        self.limits = limits
+        self.limits, self._encode = limits, encode
         self._connect, self._delivery, self._on_rejected = connect, delivery, on_rejected
         self._begin(spool)
         _senders.add(self)
 
     def _begin(self, spool: Spool | None) -> None:
         """With nothing, at the start and in a forked child."""
-        self._buffer = Buffer(self.limits)
+        self._buffer = Buffer(self.limits, self._encode)
         self._ledger = Ledger(self._buffer)
         self._failure = ""
         self._spooler = (
@@ -70,7 +72,7 @@ class Sender:
 
     # --- what the application calls
 
-    def put(self, event: bytes) -> bool:
+    def put(self, event: Event) -> bool:
         """Never waits for the network or the disk. Whether the event was taken; if not, it is counted as dropped."""
         refusal = self._buffer.put(event)
         if refusal:
@@ -210,6 +212,12 @@ class Sender:
             self._is_tracked_next = not load.is_tracked
 
     def _send(self, load: Load) -> None:
+        if load.in_memory is not None:
+            self._buffer.encode(load.in_memory)
+            if not load.events:
+                with self._buffer.changed:
+                    self._let_go(load)
+                return
         outcome = self._transport.send(load.events, delivery="ack" if load.is_tracked else self._delivery)
         self._ledger.count(requests=1, retries=int(bool(self._failure)))
         if outcome.retry_after_s is not None:
@@ -283,6 +291,9 @@ class Sender:
             self._spooler.spool.close()
 
     def _give_up(self, events: Taken) -> None:
+        self._buffer.encode(events)
+        if not events:
+            return
         if self._spooler is not None and self._spooler.store(events):
             self._tell_all(events, "Spooled")
             return
@@ -301,7 +312,7 @@ class Sender:
             for index, rejection in outcome.rejected.items():
                 self._call(self._on_rejected, load.events[index], rejection)
 
-    def _tell_all(self, events: list[bytes], status: str, code: str = "") -> None:
+    def _tell_all(self, events: list[Event], status: str, code: str = "") -> None:
         for event in events:
             if isinstance(event, Tracked):
                 self._call(event.callback, Result(event.event_id, status, code=code))

@@ -98,6 +98,9 @@ class Spooler:
                 if buffer.is_closed:
                     return
                 events = buffer.take(buffer.plain) if self._is_to_spill() else None
+            if not events:
+                continue
+            buffer.encode(events)
             if events and not self.store(events):
                 with buffer.changed:
                     buffer.put_back(events)
