@@ -52,7 +52,7 @@ def interrupted(
 
 
 def buffer_of(limits: Limits) -> Buffer:
-    return Buffer(limits, SnapshotEncoder(Encoder("shop", "host-1")).encode)
+    return Buffer(limits, SnapshotEncoder(Encoder("shop", "host-1")).encode, lambda event, reason: None, lambda: None)
 
 
 def record(message: str, **fields: Any) -> Snapshot:
@@ -223,7 +223,7 @@ def test_close_beside_the_sending_thread_gives_no_event_a_second_id() -> None:
         assert go_on.wait(60)
         return new_event_id(0).encode()
 
-    buffer = Buffer(Limits(), encode)
+    buffer = Buffer(Limits(), encode, lambda event, reason: None, lambda: None)
     for at in range(3):
         buffer.put(record(str(at)))
     with buffer.changed:
@@ -263,12 +263,12 @@ def test_records_in_the_buffer_take_no_more_memory_than_its_bound(message: str, 
     buffer = buffer_of(Limits(buffer_max_bytes=1 << 20))
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    is_full, at = False, 0
-    while not is_full:
+    is_taken, at = True, 0
+    while is_taken:
         at += 1
         logged = logging.LogRecord("shop", 20, "/srv/orders.py", 1000 + at, message, (at,), None)
         vars(logged).update({name: value * 2 for name, value in extra.items()})
-        is_full = buffer.put(snapshot(logged)) == "buffer_full"
+        is_taken = buffer.put(snapshot(logged))
     del logged
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

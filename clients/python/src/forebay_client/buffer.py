@@ -87,39 +87,52 @@ class Limits(NamedTuple):
 class Buffer:
     """Two queues under one bound: events nobody waits for, and events with a callback, which are sent with an ack."""
 
-    def __init__(self, limits: Limits, encode: Callable[[Snapshot], bytes]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        encode: Callable[[Snapshot], bytes],
+        refuse: Callable[[Event, str], None],
+        serve: Callable[[], None],
+    ) -> None:
+        """`refuse` hears of each event not taken, and why; put() calls `serve` until `is_served` is set."""
         self._lock = threading.RLock()
         self.changed = threading.Condition(self._lock)
         self._encode, self._encoding = encode, threading.Lock()
+        self._refuse, self._serve = refuse, serve
         self.limits = limits
         # Its own, and not the tuple's: put() is what the application pays for.
         self._max_bytes, self._batch_events, self._batch_bytes = limits[:3]
         self.plain, self.tracked = Queue(), Queue()
-        self.is_closed = False
+        self.is_closed = self.is_served = False
         self.settled = self.unencodable = 0
         self._queued_bytes = 0
         self._on_the_way_events = self._on_the_way_bytes = 0
         self._ready_at_s = 0.0
 
-    def put(self, event: Event) -> str:
-        """Why it was not taken; empty if it was. Wakes the sender for the first event and a full batch, not for all."""
+    def put(self, event: Event) -> bool:
+        """Whether it was taken. Wakes the sender for the first event and a full batch, not for all."""
         size = (event[0] if type(event) is tuple else len(event)) + EVENT_BYTES
         with self._lock:
-            if self.is_closed:
-                return "after_close"
-            if self._queued_bytes + self._on_the_way_bytes + size > self._max_bytes:
-                return "buffer_full"
-            queue = self.tracked if type(event) is Tracked else self.plain
-            is_first = not self.plain and not self.tracked
-            queue.append(event)
-            self._queued_bytes += size
-            if is_first:
-                self._ready_at_s = time.monotonic() + self.limits.linger_s
-                self.changed.notify_all()
-            queued_bytes = self._queued_bytes
-            if queued_bytes - size < self._batch_bytes <= queued_bytes or len(queue) == self._batch_events:
-                self.changed.notify_all()
-        return ""
+            if self._queued_bytes + self._on_the_way_bytes + size > self._max_bytes or self.is_closed:
+                refusal = "after_close" if self.is_closed else "buffer_full"
+            else:
+                refusal = ""
+                queue = self.tracked if type(event) is Tracked else self.plain
+                is_first = not self.plain and not self.tracked
+                queue.append(event)
+                self._queued_bytes += size
+                if is_first:
+                    self._ready_at_s = time.monotonic() + self.limits.linger_s
+                    self.changed.notify_all()
+                queued_bytes = self._queued_bytes
+                if queued_bytes - size < self._batch_bytes <= queued_bytes or len(queue) == self._batch_events:
+                    self.changed.notify_all()
+        if refusal:
+            self._refuse(event, refusal)
+            return False
+        if not self.is_served:
+            self._serve()
+        return True
 
     @property
     def events(self) -> int:

@@ -21,7 +21,6 @@ class ForebayHandler(logging.Handler):
         super().__init__(level)
         self._owns_client = client is None
         self.client = Client(*options, **named) if client is None else client
-        self._put = self.client.sender.put
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override, unused-ignore]
         """As every handler, but without the lock: threads do not wait for each other."""
@@ -40,7 +39,7 @@ class ForebayHandler(logging.Handler):
             self.client.sender.unencodable()
             self.handleError(record)
             return
-        self._put(event)
+        self.client.sender.put(event)
 
     def flush(self) -> None:
         """Waits for what was logged to be answered, for the client's exit timeout at most."""

@@ -48,20 +48,20 @@ def snapshot(record: logging.LogRecord) -> Snapshot:
     if len(fields) != _BARE_LENGTH or next(reversed(fields)) != _LAST_BARE:
         extra = [(name, immutable(value)) for name, value in fields.items() if name not in _STANDARD]
         size += sum(_ENTRY_BYTES + (len(value) if type(value) is str else 0) for _, value in extra)
-    if record.exc_info or record.exc_text or record.stack_info:
+    if fields["exc_info"] or fields["exc_text"] or fields["stack_info"]:
         stack_trace = _stack_trace(record)
         size += len(stack_trace)
     return (
         size,
         message,
-        record.levelno,
-        record.created,
+        fields["levelno"],
+        fields["created"],
         correlation_id.get(),
-        record.name,
-        record.filename,
-        record.lineno,
-        record.process,
-        record.threadName,
+        fields["name"],
+        fields["filename"],
+        fields["lineno"],
+        fields["process"],
+        fields["threadName"],
         extra,
         stack_trace,
     )
