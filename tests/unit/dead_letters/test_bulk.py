@@ -8,8 +8,8 @@ import pytest
 from ingest.dataplane.faults import Fault
 from ingest.dead_letters import bulk as bulks
 from ingest.dead_letters.claims import letters_claim
-from ingest.dead_letters.recording import Failed, results_record
-from ingest.dead_letters.routes import Routes
+from ingest.dead_letters.recording import Delivered, Failed, results_record
+from ingest.dead_letters.routes import Destination, Routes
 from ingest.dead_letters.selection import LetterCriteria
 from ingest.dead_letters.sending import Report
 from ingest.models import BulkReplay, BulkStatus, DeadLetter, LetterStatus, ReplayRoute
@@ -114,6 +114,25 @@ def test_a_cancelled_one_gives_back_what_it_has_not_sent(world: World) -> None:
     assert bulks.bulk_progress(bulk=bulk).to_come == 0
     with pytest.raises(bulks.BulkRefused, match="cancelled"):
         bulks.bulk_resume(bulk=bulk, **ADA)
+
+
+def test_what_was_on_its_way_when_one_was_cancelled_counts_as_replayed_by_it_if_it_arrives(world: World) -> None:
+    exhausted(3)
+    bulk = planned()
+    bulks.bulk_start(bulk=bulk, **ADA)
+    bulks.bulks_enlist(now=world.now())
+    claimed = letters_claim(most=2, claim_s=60, max_attempts=9, now=world.now(), by="retry")
+    arrived, refused = claimed
+
+    bulks.bulk_cancel(bulk=bulk, **ADA)
+    delivered = Delivered(Destination(topic="logs", partition=3, key=b"checkout"), Report(partition=3, offset=7))
+    failed = Failed(Report(fault=Fault.TOPIC, code="TOPIC_AUTHORIZATION_FAILED"))
+    results = {arrived.pk: delivered, refused.pk: failed}
+    results_record(letters=claimed, results=results, policy=world.policy, now=world.now())
+
+    progress = bulks.bulk_progress(bulk=bulk)
+    assert statuses() == {"exhausted": 2, "replayed": 1}
+    assert (progress.replayed, progress.waiting, progress.exhausted) == (1, 0, 0)
 
 
 def test_a_cancelled_one_leaves_to_its_own_retry_what_waited_for_that(world: World) -> None:
