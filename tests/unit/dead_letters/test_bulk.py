@@ -8,7 +8,7 @@ import pytest
 from ingest.dataplane.faults import Fault
 from ingest.dead_letters import bulk as bulks
 from ingest.dead_letters.claims import letters_claim
-from ingest.dead_letters.recording import Delivered, Failed, results_record
+from ingest.dead_letters.recording import Delivered, Failed, Result, results_record
 from ingest.dead_letters.routes import Destination, Routes
 from ingest.dead_letters.selection import LetterCriteria
 from ingest.dead_letters.sending import Report
@@ -127,7 +127,7 @@ def test_what_was_on_its_way_when_one_was_cancelled_counts_as_replayed_by_it_if_
     bulks.bulk_cancel(bulk=bulk, **ADA)
     delivered = Delivered(Destination(topic="logs", partition=3, key=b"checkout"), Report(partition=3, offset=7))
     failed = Failed(Report(fault=Fault.TOPIC, code="TOPIC_AUTHORIZATION_FAILED"))
-    results = {arrived.pk: delivered, refused.pk: failed}
+    results: dict[int, Result] = {arrived.pk: delivered, refused.pk: failed}
     results_record(letters=claimed, results=results, policy=world.policy, now=world.now())
 
     progress = bulks.bulk_progress(bulk=bulk)
