@@ -256,8 +256,9 @@ def test_close_beside_the_sending_thread_gives_no_event_a_second_id() -> None:
         ("\u2603" * 100 + "%d", {}),
         ("\U0001f680" * 100 + "%d", {}),
         ("m %d", {"a": 1.5, "b": "x" * 300}),
+        ("m %d", {"a": 1.5, "b": "\U0001f680" * 300}),
     ],
-    ids=["short", "wide", "wider", "extra"],
+    ids=["short", "wide", "wider", "extra", "wide extra"],
 )
 def test_records_in_the_buffer_take_no_more_memory_than_its_bound(message: str, extra: dict[str, Any]) -> None:
     buffer = buffer_of(Limits(buffer_max_bytes=1 << 20))

@@ -180,22 +180,25 @@ class Buffer:
 
         There may be none left then.
         """
+        failed, error, grown_bytes = Taken((), events.number), None, 0
         with self._encoding:  # close() may come to it beside the sending thread
-            before, failed = _size(events), Taken((), events.number)
             for at, event in enumerate(events):
                 if type(event) is tuple:
                     try:
-                        events[at] = self._encode(event)
-                    except Exception:
-                        log.exception("an event cannot be encoded")
+                        events[at] = data = self._encode(event)
+                        grown_bytes += len(data) - _size_of(event)
+                    except Exception as raised:  # noqa: BLE001 - told below, when nobody waits for this any more
                         failed.append(event)
+                        error = raised
             if failed:
                 events[:] = [event for event in events if isinstance(event, bytes)]
             with self.changed:
-                self._on_the_way_bytes += _size(events) + _size(failed) - before
+                self._on_the_way_bytes += grown_bytes
                 if failed:
                     self.unencodable += len(failed)
                     self.settle(failed)
+        if failed:
+            log.error("%d events cannot be encoded, the last one for this:", len(failed), exc_info=error)
 
     def take_all(self) -> list[Taken]:
         """Holding `changed`: in batches."""

@@ -42,15 +42,15 @@ _FRAME_BYTES, _ENTRY_BYTES, _WIDE_BYTES = 400, 128, 4
 def snapshot(record: logging.LogRecord) -> Snapshot:
     """Raises whatever the application's own values raise when they become text."""
     message, extra, stack_trace = record.getMessage(), None, None
-    size = _FRAME_BYTES + len(message) * (1 if message.isascii() else _WIDE_BYTES)
+    size = _FRAME_BYTES + _bytes_of(message)
     fields = record.__dict__
     # What is in `extra` comes behind the rest: this tells a bare record without a look at each of its fields.
     if len(fields) != _BARE_LENGTH or next(reversed(fields)) != _LAST_BARE:
         extra = [(name, immutable(value)) for name, value in fields.items() if name not in _STANDARD]
-        size += sum(_ENTRY_BYTES + (len(value) if type(value) is str else 0) for _, value in extra)
+        size += sum(_ENTRY_BYTES + (_bytes_of(value) if type(value) is str else 0) for _, value in extra)
     if fields["exc_info"] or fields["exc_text"] or fields["stack_info"]:
         stack_trace = _stack_trace(record)
-        size += len(stack_trace)
+        size += _bytes_of(stack_trace)
     return (
         size,
         message,
@@ -92,6 +92,11 @@ class SnapshotEncoder:
                 self._origins.clear()
             self._origins[logger, file, line] = origin
         return origin
+
+
+def _bytes_of(text: str) -> int:
+    """At most, as UTF-8 and in memory."""
+    return len(text) if text.isascii() else _WIDE_BYTES * len(text)
 
 
 def _stack_trace(record: logging.LogRecord) -> str:

@@ -79,6 +79,10 @@ class Sender:
         """Counts an event that did not even become bytes."""
         self._ledger.turned_away("unencodable")
 
+    def _refuse(self, event: Event, reason: str) -> None:
+        self._ledger.turned_away(reason)
+        self._tell_all([event], "Dropped", reason)
+
     def flush(self, timeout_s: float) -> bool:
         """Whether all that was put before is answered or given up, and the spool is empty, within the time.
 
@@ -122,10 +126,6 @@ class Sender:
         self._begin(self._spooler.spool.forked() if self._spooler else None)
 
     # --- the sending thread
-
-    def _refuse(self, event: Event, reason: str) -> None:
-        self._ledger.turned_away(reason)
-        self._tell_all([event], "Dropped", reason)
 
     def _start(self) -> None:
         if not self._starting.acquire(blocking=False):
