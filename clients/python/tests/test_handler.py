@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import logging.config
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -182,6 +184,24 @@ def test_another_handlers_formatter_adds_nothing_to_the_metadata(logged: Logged)
     logged.logger.info("m")
 
     assert set(logged.arrived()[0]["metadata"]) == {"logger", "caller", "pid", "thread"}
+
+
+def test_filters_of_the_handler_are_asked(logged: Logged) -> None:
+    def mends(record: logging.LogRecord) -> Any:
+        mended = copy.copy(record)
+        mended.msg = "mended"
+        return mended if record.levelno > logging.INFO else False
+
+    (handler,) = logged.logger.handlers
+    handler.addFilter(mends)
+
+    logged.logger.info("not for Forebay")
+    logged.logger.warning("as it was")
+
+    # From Python 3.12 on a filter may give another record back.
+    assert [event["message"] for event in logged.arrived()] == [
+        "mended" if sys.version_info >= (3, 12) else "as it was"
+    ]
 
 
 def test_a_record_that_somebody_took_something_out_of_keeps_its_extra(logged: Logged) -> None:

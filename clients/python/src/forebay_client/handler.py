@@ -24,10 +24,13 @@ class ForebayHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override, unused-ignore]
         """As every handler, but without the lock: threads do not wait for each other."""
-        passed = self.filter(record) if self.filters else True
-        if passed:
-            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return passed
+        if self.filters:
+            passed = self.filter(record)
+            if not passed:
+                return False
+            record = passed if isinstance(passed, logging.LogRecord) else record
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never waits, and raises nothing: a record that cannot be encoded is counted, and told on standard error."""
