@@ -44,7 +44,7 @@ _CHANGED = (
 _CLOSE = f"""
     UPDATE {DeadLetter._meta.db_table}
     SET status = %s, replayed_topic = %s, replayed_partition = %s, replayed_offset = %s, ended_at = %s, ended_by = %s,
-        bulk_id = %s, attempts_made = attempts_made + 1, retries = retries + 1,
+        bulk_id = COALESCE(bulk_id, %s), attempts_made = attempts_made + 1, retries = retries + 1,
         next_attempt_at = NULL, claimed_by = '', claimed_until = NULL
     WHERE id = %s AND status IN ({", ".join("%s" for _ in OPEN)})
 """  # noqa: S608 - the table's own name; values are parameters
@@ -107,7 +107,7 @@ def _close(delivered: Sequence[tuple[DeadLetter, Delivered]], now: datetime) -> 
             result.report.offset,
             ended_at,
             letter.asked_by or BY_RETRY,
-            letter.bulk_id,  # a bulk replay that was cancelled meanwhile has let go of it, and has sent it all the same
+            letter.bulk_id,  # of the bulk replay that sent it and was cancelled meanwhile, if no other has it by now
             letter.pk,
             *(status.value for status in OPEN),
         )

@@ -135,6 +135,23 @@ def test_what_was_on_its_way_when_one_was_cancelled_counts_as_replayed_by_it_if_
     assert (progress.replayed, progress.waiting, progress.exhausted) == (1, 0, 0)
 
 
+def test_one_that_took_over_from_a_sender_counts_what_that_one_delivers_after_all(world: World) -> None:
+    letters(1)
+    claimed = letters_claim(most=1, claim_s=60, max_attempts=9, now=world.now(), by="retry")
+    bulk = planned()
+    bulks.bulk_start(bulk=bulk, **ADA)
+    too_late = world.now() + timedelta(seconds=61)
+    bulks.bulks_enlist(now=too_late)
+
+    delivered = Delivered(Destination(topic="logs", partition=3, key=b"checkout"), Report(partition=3, offset=7))
+    results_record(letters=claimed, results={claimed[0].pk: delivered}, policy=world.policy, now=too_late)
+    bulks.bulks_enlist(now=too_late)
+
+    bulk.refresh_from_db()
+    progress = bulks.bulk_progress(bulk=bulk)
+    assert (bulk.status, progress.enlisted, progress.replayed) == (BulkStatus.DONE, 1, 1)
+
+
 def test_a_cancelled_one_leaves_to_its_own_retry_what_waited_for_that(world: World) -> None:
     later = world.now() + timedelta(minutes=20)
     exhausted(1)
