@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from celery.beat import Service
+from django_celery_beat.models import PeriodicTask
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from forebay.celery import app
@@ -30,3 +31,15 @@ def test_a_signal_asks_nothing_of_a_database_that_may_be_in_the_middle_of_a_quer
 ) -> None:
     with django_assert_num_queries(0), pytest.raises(SystemExit):
         signal.raise_signal(number)
+
+
+@pytest.mark.django_db
+def test_what_has_run_is_written_on_the_way_out(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = service.scheduler
+    scheduler.reserve(scheduler.schedule["sweep_dead_letters"])
+    monkeypatch.setattr(scheduler, "tick", lambda: signal.raise_signal(signal.SIGTERM))
+    assert PeriodicTask.objects.get(name="sweep_dead_letters").total_run_count == 0
+
+    service.start()
+
+    assert PeriodicTask.objects.get(name="sweep_dead_letters").total_run_count == 1
