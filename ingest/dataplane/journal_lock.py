@@ -36,11 +36,11 @@ def lock_new(directory: Path) -> int:
     return fd
 
 
-def lock(directory: Path) -> int:
+def lock(directory: Path, kind: int = fcntl.LOCK_EX) -> int:
     """The lock of a directory that is there. Raises JournalLocked, or FileNotFoundError."""
     fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
         # Another adopter may have finished and removed the file between the two calls above.
         if os.fstat(fd).st_nlink:
             return fd
@@ -61,9 +61,9 @@ def remove_directory(directory: Path) -> None:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether a living process owns it."""
+    """Whether a living process owns it. Shared, or two who ask at once would take each other for its owner."""
     try:
-        os.close(lock(directory))
+        os.close(lock(directory, fcntl.LOCK_SH))
     except JournalLocked:
         return True
     except FileNotFoundError:

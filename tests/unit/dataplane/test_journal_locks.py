@@ -1,5 +1,6 @@
 """Unit: a journal has one owner, whoever else tries and whenever."""
 
+import fcntl
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingest.dataplane.journal import Journal
-from ingest.dataplane.journal_lock import JournalLocked, orphans
+from ingest.dataplane.journal_lock import LOCK_NAME, JournalLocked, is_held, orphans
 from tests.unit.dataplane.journal_world import SIZES, keep_ledger, pending, settle_pending
 from tests.unit.dataplane.world import records
 
@@ -28,6 +29,17 @@ def test_nobody_adopts_a_journal_whose_owner_lives(journal: Journal) -> None:
 
     with pytest.raises(JournalLocked):
         Journal.adopt(journal.directory, **SIZES)
+
+
+def test_who_asks_at_the_same_time_is_not_taken_for_the_owner(journal: Journal) -> None:
+    journal.append("acme", 1, records(1))
+    owned = is_held(journal.directory)
+    journal.close()
+    with (journal.directory / LOCK_NAME).open("r+") as asked:
+        fcntl.flock(asked, fcntl.LOCK_SH)  # as is_held() does for a moment
+        left = is_held(journal.directory)
+
+    assert (owned, left) == (True, False)
 
 
 def test_no_other_process_gets_the_lock_before_the_owner_is_gone(journal: Journal) -> None:
