@@ -33,7 +33,7 @@ def test_a_signal_asks_nothing_of_a_database_that_may_be_in_the_middle_of_a_quer
         signal.raise_signal(number)
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)  # beat closes its connection before it writes
 def test_what_has_run_is_written_on_the_way_out(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     scheduler = service.scheduler
     scheduler.reserve(scheduler.schedule["sweep_dead_letters"])

@@ -52,7 +52,12 @@ def test_what_nobody_holds_is_not_done_before_it_is_opened_and_delivered(world: 
 
 
 def test_it_is_not_done_while_a_journal_is_being_opened(world: World) -> None:
-    adopting = threading.Thread(target=world.drain.adopt, args=(world.root,), kwargs=SIZES)
+    def adopt() -> bool:
+        world.drain.adopt(world.root, **SIZES)
+        return bool(world.drain.adopted)
+
+    # As the drain does, again and again: who asks whether it is held has its lock for a moment.
+    adopting = threading.Thread(target=poll_until, args=(adopt, 20))
     with world.lane_lock:  # its events cannot be lined up
         adopting.start()
         assert poll_until(lambda: world.drain.is_adopting and "1 not opened" not in left(world), 20)
